@@ -1,0 +1,1 @@
+"""Measurements, verdicts, figures and the report: the room above odekit."""

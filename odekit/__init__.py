@@ -1,0 +1,1 @@
+"""odekit: diffusion ODEs and SDEs, their integrators, and the proof of their orders."""
