@@ -190,10 +190,18 @@ def edm_vp(span: Span, epsilon_s: float = 1e-3) -> torch.Tensor:
     """
     if not (isinstance(epsilon_s, (int, float)) and 0 < epsilon_s < 1):
         raise GridError(f"epsilon_s = {epsilon_s!r} is no number between 0 and 1")
-    high, low = (math.log1p(kappa**2) for kappa in span.kappas)
+    at_start, at_end = (math.log1p(kappa**2) for kappa in span.kappas)
+    ends, high, low = (1.0, epsilon_s), max(at_start, at_end), min(at_start, at_end)
+    if at_start < at_end:
+        ends = ends[::-1]
     beta_d = 2 * (high - low / epsilon_s) / (1 - epsilon_s)
     beta_min = high - beta_d / 2
-    s = span.between(1.0, epsilon_s)
+    if min(beta_d + beta_min, beta_d * epsilon_s + beta_min) <= 0:
+        raise GridError(
+            f"grid {span.name!r} fits a law that turns back inside kappa = {span.kappas}, epsilon_s = {epsilon_s}; "
+            "choose epsilon_s nearer to the ratio of the two ends in time"
+        )
+    s = span.between(*ends)
     return span.process.time_at_kappa(torch.expm1(beta_d * s**2 / 2 + beta_min * s).sqrt())
 
 
