@@ -1,0 +1,322 @@
+"""The command `odekit`: list | verify | certify | figures | report.
+
+Exit status 0 when every claim holds, 1 when one fails or is undetermined, 2 for bad input, which is one line on
+stderr naming what was wrong, what was expected and what is near it. Heavy imports wait inside the commands, so that
+`odekit --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+HOLDS, DOUBTFUL, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status; the entry point exits with it."""
+    from odekit.exceptions import OdekitError
+
+    try:
+        return int(odekit.main(args=arguments, prog_name="odekit", standalone_mode=False) or 0)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        return _refuse(error.format_message())
+    except OdekitError as error:
+        return _refuse(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        print("odekit: interrupted; finished work is kept, the same command continues it", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return HOLDS
+    except OSError as error:
+        return _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
+
+
+def _refuse(message: str) -> int:
+    line = " ".join(message.split())
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    print(f"odekit: {line}", file=sys.stderr)
+    return BAD_INPUT
+
+
+class _Group(click.Group):
+    """A group whose unknown command is answered with what is near it."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from odekit.exceptions import unknown
+
+            raise unknown("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]):
+        if not args:
+            args = ["--help"]
+        return super().parse_args(ctx, args)
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("odekit")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(_version(), prog_name="odekit", message="%(prog)s %(version)s")
+def odekit() -> None:
+    """The numerical analyst's bench for diffusion solvers."""
+
+
+def _problem_options(command: Callable) -> Callable:
+    options = [
+        click.option("--process", metavar="NAME", help="The noising process, e.g. vp, rectified-flow (default: two)."),
+        click.option("--prediction", metavar="NAME", help="What the model returns, e.g. noise, data (default: two)."),
+        click.option("--problem", metavar="NAME", help="The mixture, e.g. trio, ring6, aniso3."),
+        click.option("--grid", metavar="NAME", help="The schedule of the steps, e.g. logsnr, time-uniform."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+JSON = click.option("--json", "json_path", metavar="FILE", help="Write the results to FILE ('-': stdout).")
+FRESH = click.option("--fresh", is_flag=True, help="Measure again, whatever was measured before.")
+STEPS = click.option("--steps", metavar="N,N,...", help="The step counts of the ladder, e.g. 8,16,32,64.")
+
+
+@odekit.command("list")
+@JSON
+def list_methods(json_path: str | None) -> int:
+    """Every method: formula order, order with start and last step, evaluations a step, planned or eager, source."""
+    from analysis.tasks import about_method
+
+    known = [about_method(name) for name in _methods().names()]
+    known.sort(key=lambda one: (one["family"], one["formula_order"], one["name"]))
+    if _write_json(json_path, {"methods": known}):
+        return HOLDS
+    header = ("method", "formula", "with start", "evaluations", "runs", "source")
+    lines = [
+        (
+            one["name"],
+            _number(one["formula_order"]),
+            _number(one["method_order"]),
+            _number(one["evaluations"]),
+            "planned" if one["plannable"] else "eager",
+            one["source"],
+        )
+        for one in known
+    ]
+    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(5)]
+    family = None
+    click.echo(_table_line(header, widths))
+    for one, line in zip(known, lines, strict=True):
+        if one["family"] != family:
+            family = one["family"]
+            click.echo(f"\n{family}")
+        click.echo(_table_line(line, widths))
+    return HOLDS
+
+
+@odekit.command()
+@click.argument("methods", nargs=-1, metavar="[METHOD|FILE.toml]...")
+@_problem_options
+@STEPS
+@click.option("--kind", type=click.Choice(["formula", "with start"]), help="Only this one of the two claims.")
+@JSON
+@FRESH
+def verify(methods, process, prediction, problem, grid, steps, kind, json_path, fresh) -> int:
+    """Measure the order of METHODs (default: all) and compare it with what they claim.
+
+    Each makes two claims, the order of its formula and the order with its start and last step. A METHOD is a name
+    from `odekit list` or a file: `odekit verify my_method.toml`.
+    """
+    from analysis.problems import cases
+    from analysis.tasks import document, order_tasks
+    from analysis.verify import verdict_of
+
+    counts = _steps(steps)
+    _check_names(process, prediction, problem, grid)
+    names = [_method_name(name) for name in methods] or _methods().names()
+    tasks = order_tasks(names, cases(process, prediction, problem, grid), counts)
+    tasks = [task for task in tasks if kind in (None, task.kind)]
+    rows = _measure(tasks, fresh, f"verifying {len(names)} method{'s' * (len(names) != 1)}")
+    _refuse_if_nothing_ran(rows)
+    if not _write_json(json_path, document(rows, names)) or json_path != "-":
+        for row in rows:
+            click.echo(_verdict_line(row))
+        click.echo(_summary(rows))
+    return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
+
+
+@odekit.command()
+@click.argument("sampler", metavar="MODULE:CALLABLE")
+@click.option("--order", "claim", type=float, help="The order it claims; without one the verdict is undetermined.")
+@_problem_options
+@STEPS
+@JSON
+def certify(sampler, claim, process, prediction, problem, grid, steps, json_path) -> int:
+    """Measure somebody else's sampler(model, x, times) -> x: order, nearest known method, wasted evaluations."""
+    from analysis.certify import certify_callable, load_callable
+    from analysis.problems import cases
+
+    _check_names(process, prediction, problem, grid)
+    if claim is not None and not abs(claim) < 100:
+        raise click.UsageError(f"--order {claim}: expected a number, e.g. 3")
+    case = cases(process or "vp", prediction or "noise", problem, grid)[0]
+    certificate = certify_callable(load_callable(sampler), case, claim, _steps(steps), name=sampler)
+    if not _write_json(json_path, {"results": [certificate]}) or json_path != "-":
+        click.echo(_verdict_line(certificate))
+        for finding in certificate["findings"]:
+            click.echo(f"  - {finding}")
+    return HOLDS if certificate["verdict"] == "pass" else DOUBTFUL
+
+
+@odekit.command()
+@click.argument("methods", nargs=-1, metavar="[METHOD]...")
+@_problem_options
+@click.option("--folder", default="figures", show_default=True, help="Where the figures go.")
+@FRESH
+def figures(methods, process, prediction, problem, grid, folder, fresh) -> int:
+    """Draw the convergence of several METHODs in one plot, and their local errors: PNG, SVG and PDF."""
+    from analysis.figures import draw_figures
+    from analysis.problems import cases
+
+    _check_names(process, prediction, problem, grid)
+    names = [_method_name(name) for name in methods]
+    case = cases(process or "vp", prediction or "noise", problem, grid)[0]
+    for path in draw_figures(names, case, Path(folder), fresh):
+        click.echo(path)
+    return HOLDS
+
+
+@odekit.command()
+@click.option("--folder", default="report", show_default=True, help="Where index.html and results.json go.")
+@FRESH
+def report(folder, fresh) -> int:
+    """Verify every method on every problem and write the page that tells it."""
+    from analysis.problems import default_cases
+    from analysis.report import write_report
+    from analysis.tasks import document, order_tasks
+    from analysis.verify import timed, verdict_of
+
+    seconds = timed()
+    names = _methods().names()
+    rows = _measure(order_tasks(names, default_cases()), fresh, f"verifying {len(names)} methods")
+    page = write_report(document(rows, names, seconds()), folder)
+    for row in rows:
+        if row["verdict"] != "pass":
+            click.echo(_verdict_line(row))
+    click.echo(_summary(rows))
+    click.echo(f"report: {page}")
+    return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
+
+
+def _measure(tasks: Sequence[Any], fresh: bool, title: str) -> list[dict[str, Any]]:
+    from analysis.cache import Cache
+    from analysis.verify import available_cores, process_pool, progress, run_tasks
+
+    cache = Cache(fresh=fresh)
+    workers = available_cores() if len(tasks) > 8 else 1
+    with progress(len(tasks), title) as advance, process_pool(workers) as pool:
+        return run_tasks(tasks, cache, pool, advance)
+
+
+def _methods():
+    import odekit as ok
+
+    return ok.methods
+
+
+def _method_name(name: str) -> str:
+    """A known name or a readable file, or the refusal."""
+    from analysis.convergence import method_of
+
+    method_of(name)
+    return name
+
+
+def _check_names(process: str | None, prediction: str | None, problem: str | None, grid: str | None) -> None:
+    import odekit as ok
+    from analysis.problems import PREDICTIONS, target_names
+    from odekit.exceptions import unknown
+
+    kinds = (
+        ("process", process, ok.processes.names),
+        ("prediction", prediction, lambda: PREDICTIONS),
+        ("problem", problem, target_names),
+        ("grid", grid, ok.grids.names),
+    )
+    for kind, value, known in kinds:
+        if value is not None and value not in known():
+            raise unknown(kind, value, known())
+
+
+def _steps(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--steps {text!r}: expected step counts separated by commas, e.g. 8,16,32,64") from None
+    if min(counts) < 1 or max(counts) > 100_000 or len(set(counts)) < len(counts):
+        raise click.UsageError(f"--steps {text!r}: expected distinct whole numbers between 1 and 100000")
+    return counts
+
+
+def _refuse_if_nothing_ran(rows: Sequence[dict[str, Any]]) -> None:
+    from odekit.exceptions import OdekitError
+
+    if rows and all(row.get("refused") for row in rows):
+        raise OdekitError(rows[0]["reason"].removeprefix("could not be measured: "))
+
+
+def _write_json(path: str | None, document: dict[str, Any]) -> bool:
+    """Whether results went to a file or stdout; a file that cannot be written is refused."""
+    from analysis.cache import write_atomically
+    from analysis.verify import as_json
+
+    if path is None:
+        return False
+    if path == "-":
+        click.echo(as_json(document), nl=False)
+    else:
+        write_atomically(path, as_json(document))
+    return True
+
+
+def _verdict_line(row: dict[str, Any]) -> str:
+    where = " · ".join(str(row[part]) for part in ("process", "prediction", "problem") if row.get(part))
+    claimed = "no claim" if row["claimed_order"] is None else f"claimed {_number(row['claimed_order'])}"
+    return f"{row['verdict']:<12} {row['method']:<16} {row['kind']:<10} {where}: {claimed}, {row['reason']}"
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("pass", "fail", "undetermined")}
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+
+
+def _table_line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+    return "  ".join([*padded, cells[-1]]).rstrip()
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def run() -> None:
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

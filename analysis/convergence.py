@@ -1,0 +1,230 @@
+"""The order of a method on a problem: of its formula from exact history, of the whole method, and of a single step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from analysis import setup as setups
+from analysis.ladder import Ladder, climb, rungs
+from analysis.problems import Case
+from analysis.setup import Setup
+from odekit.exceptions import OdekitError
+
+FORMULA, WITH_START, LOCAL = "formula", "with start", "local"
+FEW = (5, 10, 20)  # evaluations at which the report quotes an error
+
+
+@dataclass(frozen=True)
+class Study:
+    """One measured ladder with its verdict; `.row` is its entry in results.json."""
+
+    row: dict[str, Any]
+    ladder: Ladder
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [self.row]
+
+    @property
+    def slope(self) -> float:
+        return self.ladder.estimate.slope
+
+    @property
+    def low(self) -> float:
+        return self.ladder.estimate.low
+
+    @property
+    def high(self) -> float:
+        return self.ladder.estimate.high
+
+    @property
+    def verdict(self) -> str:
+        return self.ladder.estimate.verdict
+
+    @property
+    def reason(self) -> str:
+        return self.ladder.estimate.reason
+
+    def plot(self, axes: Any = None) -> Any:
+        """Errors against steps on logarithmic axes; returns the matplotlib axes (new ones without `axes`)."""
+        from analysis.figures import plot_rows
+
+        return plot_rows(self.rows, axes)
+
+
+def convergence(
+    method: Any,
+    problem: Any = None,
+    claim: float | None = None,
+    steps: Sequence[int] | None = None,
+    kind: str = WITH_START,
+    budget: int = 4000,
+    t_start: float | None = None,
+    t_end: float | None = None,
+    grid: str = "logsnr",
+    batch: int = 8,
+    seed: int = 0,
+) -> Study:
+    """Measure the order of a method: the rate at which its error at t_end falls as the grid is refined.
+
+    method: a catalogue name or a Method. problem: a Case, a Setup, or a ProbabilityFlow with a target (then t_start,
+    t_end in its process's time, grid, batch and seed apply). claim: the order claimed (default: the method's own, of
+    this kind). kind: "formula" (exact history, no special last step) or "with start". steps: step counts (default:
+    upwards in ratio sqrt 2 until the slope has settled, rounding is reached or `budget` evaluations are spent).
+    The error is the root mean square over the batch of the 2-norm. Raises OdekitError for input that does not fit.
+    """
+    method, setup = method_of(method), _setup(problem, t_start, t_end, grid, batch, seed)
+    if kind not in (FORMULA, WITH_START):
+        raise OdekitError(f"kind {kind!r}: expected {FORMULA!r} or {WITH_START!r}")
+    claim = claim if claim is not None else (method.order.formula if kind == FORMULA else method.order.method)
+    counts = _counts(steps, 1 + history_of(method))
+    runner = without_last(method) if kind == FORMULA else method
+
+    def error_at(n: int) -> tuple[float, int]:
+        history = setup.history(n, 1 + history_of(method)) if kind == FORMULA else None
+        return _error(runner, setup, n, history)
+
+    reference_error = setup.reference[1]
+    ladder = climb(error_at, counts, claim, setup.scale, reference_error, budget, early=steps is None)
+    row = _row(method, setup, kind, claim, ladder)
+    if kind == WITH_START:
+        row["few"] = few_evaluations(method, setup)
+    return Study(row, ladder)
+
+
+def local_error(
+    method: Any,
+    problem: Any = None,
+    claim: float | None = None,
+    steps: Sequence[int] | None = None,
+    t_start: float | None = None,
+    t_end: float | None = None,
+    grid: str = "logsnr",
+    batch: int = 8,
+    seed: int = 0,
+) -> Study:
+    """The error of one step from exact points, which falls like h^(p+1) for a formula of order p.
+
+    The step is the first after the exact history, on the same grids as `convergence`; its end point is compared with
+    the exact one there. Arguments as in `convergence`; claim: of the local error (default: formula order + 1).
+    """
+    method, setup = method_of(method), _setup(problem, t_start, t_end, grid, batch, seed)
+    claim = claim if claim is not None else method.order.formula + 1
+    known = 1 + history_of(method)
+    runner = without_last(method)
+
+    def error_at(n: int) -> tuple[float, int]:
+        exact = setup.history(n, known + 1)
+        nodes = setup.grid(n)[: known + 1]
+        x, used = _run(runner, setup, nodes, exact[:known] if known > 1 else None)
+        return setups.rms_norm(x - exact[known]), used
+
+    counts = _counts(steps, known + 1)
+    ladder = climb(error_at, counts, claim, setup.scale, 0.0, budget=400, early=steps is None)
+    return Study(_row(method, setup, LOCAL, claim, ladder), ladder)
+
+
+def few_evaluations(method: Any, setup: Setup) -> list[dict[str, Any]]:
+    """Errors at 5, 10 and 20 evaluations: the largest number of steps that costs no more; null where none does."""
+    points = []
+    for evaluations in FEW:
+        error, used = math.nan, None
+        for n in range(evaluations // max(1, method.evaluations), 0, -1):
+            if n < 1 + history_of(method):
+                break
+            error, used = _error(method, setup, n, None)
+            if used <= evaluations:
+                break
+            error, used = math.nan, None
+        points.append({"evaluations": evaluations, "used": used, "error": error})
+    return points
+
+
+def method_of(method: Any) -> Any:
+    """A Method from a Method, a catalogue name or the path of a method file."""
+    import odekit as ok
+
+    if not isinstance(method, str):
+        return method
+    return ok.methods.load(method) if method.endswith(".toml") else ok.methods.get(method)
+
+
+def history_of(method: Any) -> int:
+    """How many old states the formula needs beside the current one."""
+    return int(getattr(method, "history", 0))
+
+
+def without_last(method: Any) -> Any:
+    """The method without a special last step, which is not part of its formula."""
+    if getattr(method, "last", "full") == "full":
+        return method
+    plain = copy.copy(method)
+    plain.last = "full"
+    return plain
+
+
+def _setup(problem, t_start, t_end, grid, batch, seed) -> Setup:
+    if problem is None:
+        problem = Case()
+    if isinstance(problem, Case):
+        return setups.setup_of(problem)
+    if isinstance(problem, Setup):
+        return problem
+    process = getattr(problem, "process", None)
+    if process is None:
+        kind = type(problem).__name__
+        raise OdekitError(f"cannot measure on {kind}: expected a ProbabilityFlow with a target, or a Case")
+    case = Case()
+    t_start = float(process.time_at_logsnr(case.logsnr_start)) if t_start is None else t_start
+    t_end = float(process.time_at_logsnr(case.logsnr_end)) if t_end is None else t_end
+    return setups.of_flow(problem, t_start, t_end, grid, batch, seed)
+
+
+def _counts(steps: Sequence[int] | None, least: int) -> list[int]:
+    if steps is None:
+        return [n for n in rungs(4) if n > least]
+    counts = sorted(set(int(n) for n in steps))
+    if not counts or counts[0] < max(1, least):
+        raise OdekitError(f"steps {list(steps)}: expected whole numbers of at least {max(1, least)} for this method")
+    return counts
+
+
+def _error(method: Any, setup: Setup, n: int, history: torch.Tensor | None) -> tuple[float, int]:
+    if history is not None and len(history) == 1:
+        history = None
+    x, used = _run(method, setup, setup.grid(n), history)
+    return setup.error(x), used
+
+
+def _run(method: Any, setup: Setup, grid: torch.Tensor, history: torch.Tensor | None) -> tuple[torch.Tensor, int]:
+    import odekit as ok
+
+    x = setup.x if history is None else history[-1]
+    solution = ok.solve(setup.field, x, method=method, grid=grid, history=history, full=True)
+    return solution.x, int(solution.statistics.evaluations)
+
+
+def _row(method: Any, setup: Setup, kind: str, claim: float, ladder: Ladder) -> dict[str, Any]:
+    estimate = ladder.estimate
+    return {
+        "method": method.name,
+        **setup.about(),
+        "kind": kind,
+        "claimed_order": claim,
+        "observed_order": estimate.slope,
+        "order_low": estimate.low,
+        "order_high": estimate.high,
+        "verdict": estimate.verdict,
+        "reason": estimate.reason,
+        "asymptotic_from": ladder.asymptotic_from,
+        "steps": list(ladder.steps),
+        "errors": list(ladder.errors),
+        "nfe": list(ladder.evaluations),
+        "findings": list(estimate.findings),
+    }

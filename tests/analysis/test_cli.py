@@ -1,0 +1,89 @@
+"""The command line answers in one line, with exit status 0, 1 or 2, and never with a traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.cli import main
+
+COMMANDS = ["list", "verify", "certify", "figures", "report"]
+
+
+def answer(capsys, *arguments):
+    status = main(list(arguments))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def refused(capsys, *arguments):
+    status, out, err = answer(capsys, *arguments)
+    assert status == 2, (status, out, err)
+    assert out == "" and err.count("\n") == 1 and err.startswith("odekit: ") and "Traceback" not in err
+    return err
+
+
+def test_help_is_quick_and_needs_neither_torch_nor_matplotlib():
+    code = (
+        "import sys; from analysis.cli import main; status = main(['--help']); "
+        "print(status, [name for name in ('torch', 'sympy', 'matplotlib', 'rich', 'jinja2') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert result.stdout.endswith("0 []\n"), result.stdout + result.stderr
+    for command in COMMANDS:
+        assert command in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(capsys, command):
+    status, out, err = answer(capsys, command, "--help")
+    assert status == 0 and err == "" and "Usage: odekit " + command in out
+
+
+def test_without_a_command_there_is_help(capsys):
+    status, out, err = answer(capsys)
+    assert status == 0 and "verify" in out
+
+
+def test_the_version_is_told(capsys):
+    status, out, _ = answer(capsys, "--version")
+    assert status == 0 and out.startswith("odekit ")
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["verfy"], ["verfy", "did you mean 'verify'"]),
+        (["verify", "--stepz", "4"], ["--stepz"]),
+        (["verify", "--steps", "4,x"], ["4,x", "separated by commas"]),
+        (["verify", "--steps", "0,4"], ["0,4", "between 1 and"]),
+        (["verify", "--steps", "4,4"], ["distinct"]),
+        (["verify", "--steps", ""], ["separated by commas"]),
+        (["verify", "--kind", "both"], ["both", "formula"]),
+        (["certify"], ["MODULE:CALLABLE"]),
+        (["list", "surplus"], ["surplus"]),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(capsys, arguments, named):
+    err = refused(capsys, *arguments)
+    for text in named:
+        assert text in err, err
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.text(max_size=12) | st.sampled_from(["--steps", "--kind", "--json", "-h", "--order"]), max_size=5))
+def test_no_arguments_bring_a_traceback(words):
+    """The first word is no command, or the command refuses the rest before it measures anything."""
+    import contextlib
+    import io
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(words if not words or words[0] not in COMMANDS else ["list", "--no-such-option"])
+    assert status in (0, 1, 2)
+    assert "Traceback" not in err.getvalue()
+    assert err.getvalue().count("\n") == (status == 2)
