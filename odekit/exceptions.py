@@ -42,6 +42,10 @@ class ModelError(OdekitError):
     """A model that returned the wrong shape, the wrong dtype or a number that is none."""
 
 
+class DivergenceError(OdekitError):
+    """A solver whose state overflowed, or whose nonlinear equations it could not solve."""
+
+
 class TraceError(OdekitError):
     """A sampler that is not a straight-line program over model evaluations."""
 

@@ -1,0 +1,8 @@
+"""Fields: what is integrated."""
+
+from odekit.fields import problems
+from odekit.fields.flow import ProbabilityFlow
+from odekit.fields.predictions import Prediction
+from odekit.fields.vector import VectorField
+
+__all__ = ["Prediction", "ProbabilityFlow", "VectorField", "problems"]

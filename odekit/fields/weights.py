@@ -1,0 +1,190 @@
+"""Variation of constants: the weights of an exponential multistep formula, in any clock and any prediction.
+
+With x' = A x + B N and N interpolated on nodes in a clock c,
+
+    x_s = Psi_A(s, t) x_t + sum_j w_j N_j,    w_j = int_t^s Psi_A(s, r) B_r l_j(c(r)) dr      (interpolating)
+                                              w_j = (int_t^s Psi_A B dr) int_0^1 l_j du       (lumped, u uniform in c)
+
+The exact total sum_j w_j is imposed and only differences are integrated, in a variable in which the integrand is
+smooth up to the ends (kappa, alpha/sigma, time or the log-SNR), by Gauss-Legendre with the points doubled until two
+results agree.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from odekit.exceptions import MethodError
+from odekit.fields.coordinates import CLOSED, Coordinates, Instant
+
+CLOCKS = ("t", "logsnr", "kappa", "alpha_over_sigma", "index")
+RULES = ("interpolating", "lumped")
+
+
+def ratio(f: Coordinates, to: Instant, at: Instant):
+    """Psi_A(to, at) of the coordinates' prediction."""
+    if f.prediction.name == "velocity":
+        return 1
+    if f.prediction.scale is not None:
+        return f.scale(to) / f.scale(at)
+    return _integrated(f, to, at)[0]
+
+
+def total(f: Coordinates, to: Instant, at: Instant):
+    """int Psi_A B dr over the step: the sum of the weights of every consistent formula."""
+    if f.prediction.name == "velocity":
+        return to.time - at.time
+    own = {"noise": "sigma", "data": "alpha"}.get(f.prediction.name)
+    if own:
+        value = getattr(f.process, own)
+        return value(to.time) - ratio(f, to, at) * value(at.time)
+    return _integrated(f, to, at)[1]
+
+
+def weights(f: Coordinates, to: Instant, at: Instant, nodes: tuple, clock: str, rule: str = "interpolating") -> list:
+    """The weights w_j of the model outputs at ``nodes`` (instants, newest first) for the step from ``at`` to ``to``.
+
+    Source: Hochbruck & Ostermann 2010, section 2.5 (exponential multistep methods); Zhang & Chen 2023
+    (arXiv 2204.13902), eq. 15 for the noise with c = t.
+    """
+    whole = total(f, to, at)
+    if len(nodes) == 1:
+        return [whole]
+    stations = [f.clock(n, clock) for n in nodes]
+    if rule == "lumped":
+        start, end = f.clock(at, clock), f.clock(to, clock)
+        points, masses = _gauss(f, (len(nodes) + 1) // 2, start)
+        basis = _lagrange(start + points * (end - start), stations)
+        older = [whole * (masses * part).sum(0) for part in basis[1:]]
+    else:
+        older = _interpolating(f, to, at, stations, clock)
+    return [whole - sum(older[1:], older[0]), *older]
+
+
+def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clock: str) -> list:
+    straight = f.prediction.name in CLOSED and clock != "logsnr"
+    own = (CLOSED[f.prediction.name] or "t") if straight else "logsnr"
+    start, end = f.clock(at, own), f.clock(to, own)
+
+    def integral(count: int) -> list:
+        points, masses = _gauss(f, count, start)
+        variable = start + points * (end - start)
+        if straight:
+            factor = f.scale(to) * (end - start)
+            clocks = variable if clock == own else f.clock(Instant(_time_at(f, own, variable)), clock)
+        else:
+            inner = Instant(f.process.time_at_logsnr(variable))
+            density = _rate(f, inner)
+            factor = (end - start) * density * _propagator(f, to, start, end, points, masses, inner)
+            clocks = variable if clock == "logsnr" else f.clock(inner, clock)
+        return [(masses * part * factor).sum(0) for part in _lagrange(clocks, stations)[1:]]
+
+    if straight and clock == own:  # polynomials: exact with few points
+        return integral((len(stations) + 1) // 2)
+    return _converged(f, integral, 16, _condition(stations))
+
+
+def _condition(stations: list) -> float:
+    """How much the rounding of a clock is magnified in its differences."""
+    worst = 1.0
+    for a, b in zip(stations[:-1], stations[1:], strict=True):
+        magnified = abs(a.detach() if torch.is_tensor(a) else a) / abs(a - b)
+        worst = max(worst, float(magnified.max() if getattr(magnified, "shape", ()) else magnified))
+    return worst
+
+
+def _time_at(f: Coordinates, own: str, value):
+    return value if own == "t" else getattr(f.process, f"time_at_{own}")(value)
+
+
+def _rate(f: Coordinates, at: Instant):
+    """B dt/dlambda at an instant."""
+    _, B = f.prediction.evaluate("semilinear", f.process, at.time)
+    return B / _logsnr_rate(f.process, at.time)
+
+
+def _logsnr_rate(process, t):
+    return process.alpha_rate(t) / process.alpha(t) - process.sigma_rate(t) / process.sigma(t)
+
+
+def _propagator(f: Coordinates, to: Instant, start, end, points, masses, inner: Instant):
+    """Psi_A(to, r) at the quadrature points r, closed where the prediction has a scale, else exp int_r^to A."""
+    if f.prediction.scale is not None:
+        return f.scale(to) / f.scale(inner)
+    # Nested quadrature: a second set of points between each r and the end of the step, along one more leading axis.
+    outer = start + points * (end - start)
+    within = Instant(f.process.time_at_logsnr(outer + points[:, None] * (end - outer)))
+    A, _ = f.prediction.evaluate("semilinear", f.process, within.time)
+    return _exp((masses[:, None] * (A / _logsnr_rate(f.process, within.time)) * (end - outer)).sum(0))
+
+
+def _exp(number):
+    if torch.is_tensor(number):
+        return number.exp()
+    import mpmath
+    import numpy
+
+    return numpy.frompyfunc(mpmath.exp, 1, 1)(number)
+
+
+def _integrated(f: Coordinates, to: Instant, at: Instant) -> tuple:
+    """(Psi_A, int Psi_A B dr) by quadrature in the log-SNR, for predictions where neither is closed."""
+    start, end = f.clock(at, "logsnr"), f.clock(to, "logsnr")
+
+    def integral(count: int) -> list:
+        points, masses = _gauss(f, count, start)
+        inner = Instant(f.process.time_at_logsnr(start + points * (end - start)))
+        forcing = _rate(f, inner) * _propagator(f, to, start, end, points, masses, inner)
+        A, _ = f.prediction.evaluate("semilinear", f.process, inner.time)
+        growth = _exp((masses * (A / _logsnr_rate(f.process, inner.time)) * (end - start)).sum(0))
+        return [growth, (masses * forcing * (end - start)).sum(0)]
+
+    return tuple(_converged(f, integral, 16))
+
+
+def _lagrange(clocks, stations: list) -> list:
+    basis = []
+    for j, own in enumerate(stations):
+        product = None
+        for i, other in enumerate(stations):
+            if i != j:
+                factor = (clocks - other) / (own - other)
+                product = factor if product is None else product * factor
+        basis.append(product)
+    return basis
+
+
+def _gauss(f: Coordinates, count: int, like) -> tuple:
+    """Nodes and weights on [0, 1] along a new leading axis, ready to broadcast against ``like``."""
+    points, masses = (f.numbers.stack(v) for v in f.numbers.gauss_legendre(count))
+    shape = (-1, *(1 for _ in getattr(like, "shape", ())))
+    return points.reshape(shape), masses.reshape(shape)
+
+
+def _converged(f: Coordinates, integral, count: int, condition: float = 1.0) -> list:
+    """Double the points until two results agree to the working precision, times the condition of what is integrated."""
+    exact = f.numbers.is_mpmath
+    epsilon = 10.0**-f.numbers.digits if exact else 2.2e-16
+    tolerance = epsilon * (1e4 if exact else 100.0) + 32 * epsilon * condition
+    count = max(count, f.numbers.digits) if exact else count
+    result = integral(count)
+    for _ in range(5):
+        count *= 2
+        finer = integral(count)
+        if all(_close(a, b, tolerance) for a, b in zip(result, finer, strict=True)):
+            return finer
+        result = finer
+    raise MethodError(
+        f"the weights of {f.prediction.name!r} did not converge with {count} quadrature points: the step spans "
+        "too much of the process; use more steps or end before sigma = 0"
+    )
+
+
+def _close(a, b, tolerance: float) -> bool:
+    if torch.is_tensor(b):
+        a, b = a.detach(), b.detach()
+        return bool(((a - b).abs() <= tolerance * b.abs().max().clamp_min(1e-300)).all())
+    gap, size = abs(a - b), abs(b)
+    if hasattr(size, "max"):
+        return bool((gap <= tolerance * size.max()).all())
+    return bool(gap <= tolerance * size)

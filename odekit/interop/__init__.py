@@ -1,0 +1,1 @@
+"""Interop: other people's schedulers and samplers, seen as samplers of ours."""

@@ -1,0 +1,67 @@
+"""Methods: how a field is integrated; exact data, one textbook step a family, and the catalogue of names."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any
+
+from odekit.exceptions import MethodError, unknown
+from odekit.methods import catalogue, files
+from odekit.methods.base import Claim, Method
+from odekit.methods.tableau import Tableau
+
+__all__ = ["Claim", "Method", "Tableau", "get", "load", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """Every name of the catalogue, sorted.
+
+    >>> "rk4" in names() and "ddim" in names()
+    True
+    """
+    return tuple(sorted({*catalogue.FACTORIES, *files.names()}))
+
+
+def get(method: str | Method | Tableau, **options: Any) -> Method:
+    """The method behind a name, a tableau or the path of a method file; a Method passes through.
+
+    ``options`` are the factory's own (``start=``, ``last=``, ``prediction=``, ``clock=``, ``final=``), with the
+    literature's defaults. Raises UnknownNameError, or MethodError for an option the method does not have.
+
+    >>> get("ab-3").order
+    Claim(formula=3, method=3)
+    >>> get("ab-3", start="rising").order
+    Claim(formula=3, method=2)
+    """
+    if isinstance(method, Method):
+        if options:
+            raise MethodError(f"{method.name} is made already: it takes no options ({', '.join(options)})")
+        return method
+    if isinstance(method, Tableau):
+        return _called(catalogue.runge_kutta, method.name, options, method)
+    if isinstance(method, os.PathLike) or (isinstance(method, str) and method.endswith(".toml")):
+        return load(method, **options)
+    if not isinstance(method, str):
+        raise MethodError(f"a method is a name, a Method, a Tableau or a file; got a {type(method).__name__}")
+    if method in catalogue.FACTORIES:
+        return _called(catalogue.FACTORIES[method], method, options)
+    if method in files.names():
+        return _called(catalogue.runge_kutta, method, options, files.get(method))
+    raise unknown("method", method, names())
+
+
+def load(path: str | os.PathLike, **options: Any) -> Method:
+    """The method a TOML file describes (data only, never evaluated); raises OdekitError naming what is wrong in it."""
+    data = files.read_method_file(path)
+    if isinstance(data, Tableau):
+        return _called(catalogue.runge_kutta, data.name, options, data)
+    return _called(catalogue.from_data, data["name"], options, data)
+
+
+def _called(factory: Any, name: str, options: dict, *arguments: Any) -> Method:
+    known = list(inspect.signature(factory).parameters)[len(arguments) :]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of {name}", option, known)
+    return factory(*arguments, **options)

@@ -1,0 +1,110 @@
+"""The catalogue: the literature's names, what each is made of, and what it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from odekit.methods import files
+from odekit.methods.adams import STARTERS, Adams
+from odekit.methods.base import Method
+from odekit.methods.runge_kutta import RungeKutta
+from odekit.methods.tableau import Tableau
+
+
+def adams(order: int, start: str | None = None, **options: Any) -> Adams:
+    """An Adams method with its starter resolved: "rising", the name of a tableau, or (None) one of enough order."""
+    corrector = options.get("corrector", False)
+    if start is None:
+        start = "rising" if order - int(corrector) <= 1 else STARTERS[order - 1]
+    starter = None if start == "rising" else files.get(start)
+    return Adams(order, start=start, starter=starter, **options)
+
+
+def _bashforth(k: int) -> Callable[..., Method]:
+    def make(start: str | None = None, prediction: Any = "velocity", clock: str = "t", last: str = "full") -> Method:
+        return adams(
+            k, start, prediction=prediction, clock=clock, last=last, name=f"ab-{k}",
+            source="Hairer, Norsett & Wanner 1993, III.1, eq. (1.5)",
+        )  # fmt: skip
+
+    return make
+
+
+def _moulton_pair(k: int) -> Callable[..., Method]:
+    def make(start: str | None = None, prediction: Any = "velocity", clock: str = "t") -> Method:
+        return adams(
+            k, start, prediction=prediction, clock=clock, corrector=True, name=f"abm-{k}",
+            source="Hairer, Norsett & Wanner 1993, III.1, eq. (1.9); PECE",
+        )  # fmt: skip
+
+    return make
+
+
+def _exponential(k: int) -> Callable[..., Method]:
+    def make(
+        prediction: Any = "noise", clock: str = "logsnr", start: str = "rising", last: str = "full",
+        rule: str = "interpolating",
+    ) -> Method:  # fmt: skip
+        return adams(
+            k, start, prediction=prediction, clock=clock, last=last, rule=rule, name=f"exponential-ab-{k}",
+            source="Hochbruck & Ostermann 2010, section 2.5",
+        )  # fmt: skip
+
+    return make
+
+
+def _ddim() -> Method:
+    return Adams(1, "noise", "kappa", name="ddim", source="Song, Meng & Ermon 2020 (arXiv 2010.02502), eq. 12, eta = 0")
+
+
+def _deis(q: int, clock: str, prefix: str) -> Callable[..., Method]:
+    def make(start: str = "rising", last: str = "full") -> Method:
+        return adams(
+            q + 1, start, prediction="noise", clock=clock, last=last, name=f"{prefix}-{q}",
+            source="Zhang & Chen 2023 (arXiv 2204.13902), eq. 15",
+        )  # fmt: skip
+
+    return make
+
+
+def _dpmpp_2m(start: str = "rising", last: str = "full") -> Method:
+    return adams(
+        2, start, prediction="data", clock="logsnr", rule="lumped", last=last, name="dpmpp-2m",
+        source="Lu et al. 2022 (arXiv 2211.01095), Algorithm 2",
+    )  # fmt: skip
+
+
+def _heun_edm(final: str = "euler") -> Method:
+    return RungeKutta(files.get("heun2"), "noise", final, name="heun-edm")
+
+
+FACTORIES: dict[str, Callable[..., Method]] = {
+    "ddim": _ddim,
+    "dpmpp-2m": _dpmpp_2m,
+    "heun-edm": _heun_edm,
+    **{f"ab-{k}": _bashforth(k) for k in range(1, 9)},
+    **{f"abm-{k}": _moulton_pair(k) for k in range(2, 9)},
+    **{f"exponential-ab-{k}": _exponential(k) for k in range(1, 7)},
+    **{f"deis-tab-{q}": _deis(q, "t", "deis-tab") for q in range(4)},
+    **{f"deis-rhoab-{q}": _deis(q, "kappa", "deis-rhoab") for q in range(4)},
+}
+
+
+def runge_kutta(tableau: Tableau, prediction: Any = "velocity", final: str = "full") -> Method:
+    """A tableau as a method, in raw coordinates unless told otherwise."""
+    return RungeKutta(tableau, prediction, final)
+
+
+def from_data(data: dict, start: str | None = None, last: str | None = None) -> Method:
+    """A method from the checked fields of a file of a multistep family."""
+    return adams(
+        data["order"],
+        start or data["start"],
+        prediction=data["prediction"] or "velocity",
+        clock=data["clock"] or "t",
+        rule=data["weights"] or "interpolating",
+        last=last or data["last"] or "full",
+        name=data["name"],
+        source=data["source"] or "",
+    )

@@ -1,0 +1,88 @@
+"""Explicit Runge-Kutta methods in straight coordinates of any prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from odekit.exceptions import MethodError
+from odekit.fields.coordinates import Coordinates, dot
+from odekit.methods.base import Claim, Method
+from odekit.methods.tableau import Tableau
+
+
+class RungeKutta(Method):
+    """An explicit tableau applied to dy/dtau = N(a y, t); in raw coordinates (velocity) the textbook's method.
+
+    ``final="euler"`` replaces the step that reaches sigma = 0 by one Euler step, for models that cannot be asked
+    there (Karras et al. 2022, Algorithm 1).
+    Source: Butcher 2016, section 23; Zhang & Chen 2023 (arXiv 2204.13902), rho-RK, for the noise.
+    """
+
+    family = "runge-kutta"
+
+    def __init__(self, tableau: Tableau, prediction: Any = "velocity", final: str = "full", name: str = ""):
+        if tableau.kind != "explicit":
+            raise MethodError(f"{tableau.name} is {tableau.kind}; an explicit tableau was expected here")
+        if final not in ("full", "euler"):
+            raise MethodError(f"final={final!r}: expected 'full' or 'euler'")
+        self.tableau, self.prediction, self.final = tableau, prediction, final
+        self.name, self.source = name or tableau.name, tableau.source
+        self.order = Claim(tableau.order, tableau.order)
+
+    @property
+    def evaluations(self) -> int:
+        return self.tableau.stages - int(self.tableau.fsal)
+
+    def phases(self, steps: int, noise_free_end: bool = False) -> list:
+        kinds = ["inner"] * (steps - 1) + ["last"]
+        if noise_free_end and self.final == "euler":
+            kinds[-1] = "euler"
+        return kinds
+
+    def slopes(self, f: Coordinates, window: tuple, carry: dict, stages: int | None = None) -> tuple:
+        """(y, h, [k_1, ..., k_stages]) of one step in straight coordinates; k_1 is N at the step's beginning."""
+        t_next, t = window[:2]
+        c, A, _, _ = self.tableau.coefficients(f.numbers)
+        y, h = f.enter(carry["x"], t), f.clock(t_next) - f.clock(t)
+        k = [carry["slope"] if "slope" in carry else f(y, t)]
+        for node, row in list(zip(c, A, strict=True))[1:stages]:
+            k.append(f(y + h * dot(row, k), f.between(t, t_next, node)))
+        return y, h, k
+
+    def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
+        _, _, b, _ = self.tableau.coefficients(f.numbers)
+        if phase == "euler":
+            b, stages = (1,), 1
+        else:
+            # The last stage of a first-same-as-last method is the next step's first; the last step does not need it.
+            stages = len(b) - int(self.tableau.fsal and phase == "last")
+        y, h, k = self.slopes(f, window, carry, stages)
+        out = {"x": f.leave(y + h * dot(b, k), window[0])}
+        if self.tableau.fsal and phase == "inner":
+            out["slope"] = k[-1]
+        return out
+
+    def estimate(self, f: Coordinates, window: tuple, carry: dict) -> tuple[dict, Any]:
+        """One step and its embedded error estimate, x - x_embedded (for adaptive control)."""
+        _, _, b, embedded = self.tableau.coefficients(f.numbers)
+        if embedded is None:
+            raise MethodError(f"{self.name} has no embedded pair; adaptive steps need one (dp5, tsit5, bs3, ...)")
+        y, h, k = self.slopes(f, window, carry)
+        gap = dot([u - v for u, v in zip(b, embedded, strict=True)], k)
+        out = {"x": f.leave(y + h * dot(b, k), window[0])}
+        if self.tableau.fsal:
+            out["slope"] = k[-1]
+        return out, f.leave(h * gap, window[0])
+
+    def key(self) -> dict:
+        table = self.tableau
+        return {
+            "family": self.family,
+            "c": table.c,
+            "A": table.A,
+            "b": table.b,
+            "b_embedded": table.b_embedded,
+            "order": table.order,
+            "prediction": str(self.prediction),
+            "final": self.final,
+        }

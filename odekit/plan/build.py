@@ -1,0 +1,108 @@
+"""From a method, a field and a grid to a Plan: equal steps are built in one go, as vectors over steps."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from odekit.engine import Segment
+from odekit.exceptions import GridError, MethodError, PredictionError
+from odekit.expressions import FLOAT64, Field, mpfield
+from odekit.fields.coordinates import Instant
+from odekit.methods.base import Method
+from odekit.plan.rows import Recorder, Row, flatten, unflatten
+
+
+def segments(method: Method, field, grid: torch.Tensor, network_times=None, precision: int | None = None) -> list:
+    """The segments of a method on a grid: consecutive steps of equal phase and equal carry share one table."""
+    if not method.is_plannable:
+        raise MethodError(f"{method.name} is implicit and runs eagerly; {method.plannable_variant}")
+    numbers = FLOAT64 if precision is None else mpfield(precision)
+    with nullcontext() if precision is None else numbers.context:
+        return list(_segments(method, field, grid, network_times, numbers))
+
+
+def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers: Field):
+    times = _vector(grid, numbers)
+    network = times if network_times is None else _vector(network_times, numbers)
+    if len(network) != len(times):
+        raise GridError(f"network_times has {len(network)} entries for a grid of {len(times)} nodes: give one a node")
+    index = _vector(torch.arange(len(times), dtype=torch.float64), numbers)
+    steps = len(times) - 1
+    phases = method.phases(steps, ends_noise_free(field, grid))
+    names: tuple[str, ...] = ("x",)
+    i = 0
+    while i < steps:
+        j = i
+        while j + 1 < steps and phases[j + 1] == phases[i]:
+            j += 1
+        depth = min(method.history + 2, i + 2)
+        window = tuple(Instant(*(v[i + 1 - d : j + 2 - d] for v in (times, network, index))) for d in range(depth))
+        recorder = Recorder(len(names))
+        f = method.coordinates(field, recorder, numbers=numbers)
+        carry = unflatten(names, [Row({s: 1.0}) for s in range(len(names))])
+        out, rows = flatten(method.step(f, window, carry, phases[i]))
+        if out != names:  # the carry changes its shape here, so this table is right for the first step only
+            j = i
+        count = j - i + 1
+        segment = _tabulate(recorder, rows, names, times[i : i + 1], count, numbers)
+        _require_finite(segment, field, method)
+        yield segment
+        names, i = out, j + 1
+
+
+def _tabulate(recorder: Recorder, rows: list[Row], names: tuple, like, count: int, numbers: Field) -> Segment:
+    width = len(names) + len(recorder.inputs)
+    tables, masks = [], []
+    for block in (recorder.inputs, rows):
+        entries = [_column(row.terms.get(j, 0.0), count, numbers) for row in block for j in range(width)]
+        tables.append(_stack(entries, count, (len(block), width), numbers))
+        masks.append([[j in row.terms for j in range(width)] for row in block])
+    asked = _stack([_column(t, count, numbers) for t in recorder.times], count, (len(recorder.times),), numbers)
+    return Segment(asked, *tables, slots=names, pattern=tuple(masks))
+
+
+def _column(value: Any, count: int, numbers: Field):
+    """A coefficient as a vector over the steps of its segment."""
+    if not numbers.is_mpmath:
+        value = torch.as_tensor(value, dtype=torch.float64)
+        return value[:count] if value.ndim else value.expand(count)
+    import numpy
+
+    value = numpy.asarray(value, dtype=object)
+    return value[:count] if value.ndim else numpy.full(count, value.item(), dtype=object)
+
+
+def _stack(columns: list, count: int, shape: tuple, numbers: Field):
+    if not numbers.is_mpmath:
+        return torch.stack(columns, dim=-1).reshape(count, *shape) if columns else torch.zeros(count, *shape).double()
+    import numpy
+
+    return numpy.stack(columns, axis=-1).reshape(count, *shape) if columns else numpy.zeros((count, *shape), object)
+
+
+def _vector(values, numbers: Field):
+    """Host numbers over the nodes of a grid."""
+    if not numbers.is_mpmath:
+        return torch.as_tensor(values, dtype=torch.float64)
+    return numbers.stack([numbers.number(v) for v in (values.tolist() if torch.is_tensor(values) else values)])
+
+
+def ends_noise_free(field, grid) -> bool:
+    """Whether the last node has sigma = 0, where most clocks are infinite."""
+    return field.process is not None and float(field.process.sigma(float(grid[-1]))) == 0.0
+
+
+def _require_finite(segment: Segment, field, method: Method) -> None:
+    for table in (segment.inputs, segment.outputs):
+        bad = ~torch.isfinite(table.detach()) if torch.is_tensor(table) else None
+        if bad is not None and bad.any():
+            step = int(bad.reshape(bad.shape[0], -1).any(1).nonzero()[0])
+            t = float(segment.times[step, 0]) if segment.evaluations else float("nan")
+            raise PredictionError(
+                f"{method.name} on {field.process!r}: the coefficients of the step at t = {t:.6g} are not finite; the "
+                f"prediction {field.prediction!r} (or the method's own, {method.prediction!r}) is singular where "
+                "alpha or sigma vanishes; end the grid before it or choose another prediction (velocity is finite)"
+            )

@@ -1,0 +1,91 @@
+"""Plans as data: JSON out, JSON in, checked on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from odekit.engine import Segment
+from odekit.exceptions import OdekitError
+from odekit.plan.program import Plan
+
+FORMAT = "odekit-plan-1"
+
+
+def save(plan: Plan, path: str | os.PathLike) -> None:
+    """Write a plan; float64 numbers survive to the bit, longer ones as text."""
+    process = plan.process
+    document = {
+        "format": FORMAT,
+        "name": plan.name,
+        "prediction": plan.prediction if isinstance(plan.prediction, str) else plan.prediction.__dict__,
+        "process": None if process is None else [process.name, process.parameters],
+        "state_scale": list(plan.state_scale),
+        "precision": plan.precision,
+        "segments": [
+            {
+                "slots": list(s.slots), "draws": s.draws,
+                "times": _plain(s.times), "inputs": _plain(s.inputs), "outputs": _plain(s.outputs),
+            }
+            for s in plan.segments
+        ],
+    }  # fmt: skip
+    path = Path(path)
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(document, default=str))
+    os.replace(temporary, path)
+
+
+def load(path: str | os.PathLike) -> Plan:
+    """Read a plan; raises OdekitError for a file that is none."""
+    try:
+        document = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise OdekitError(f"cannot read the plan {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise OdekitError(f"{path} is no plan: {error}") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise OdekitError(f"{path} is no plan: expected a JSON object with format {FORMAT!r}")
+    try:
+        precision = document["precision"]
+        segments = tuple(_segment(s, precision) for s in document["segments"])
+        prediction = document["prediction"]
+        if isinstance(prediction, dict):
+            from odekit.fields.predictions import Prediction
+
+            prediction = Prediction(**{k: v for k, v in prediction.items() if k in Prediction.__dataclass_fields__})
+        process = document["process"]
+        if process is not None:
+            from odekit import processes
+
+            process = processes.get(process[0], **process[1])
+        return Plan(segments, prediction, process, tuple(document["state_scale"]), precision, document["name"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise OdekitError(f"{path} is no plan: {type(error).__name__}: {error}") from None
+
+
+def _segment(data: dict, precision: Any) -> Segment:
+    make = _exact if isinstance(precision, int) else lambda v: torch.tensor(v, dtype=torch.float64)
+    slots, draws = tuple(map(str, data["slots"])), int(data["draws"])
+    times, inputs, outputs = (make(data[k]) for k in ("times", "inputs", "outputs"))
+    if times.ndim != 2 or inputs.ndim != 3 or outputs.ndim != 3:
+        raise ValueError("tables must have the axes (steps, rows, columns)")
+    width = len(slots) + times.shape[1] + draws
+    if inputs.shape != (*times.shape, width) or (outputs.shape[0], outputs.shape[2]) != (times.shape[0], width):
+        raise ValueError(f"tables {tuple(inputs.shape)}, {tuple(outputs.shape)} do not fit {width} registers")
+    return Segment(times, inputs, outputs, slots, draws)
+
+
+def _plain(table: Any) -> list:
+    return table.detach().tolist() if torch.is_tensor(table) else np.vectorize(str, otypes=[object])(table).tolist()
+
+
+def _exact(nested: list) -> np.ndarray:
+    import mpmath
+
+    return np.vectorize(mpmath.mpf, otypes=[object])(np.array(nested, dtype=object))

@@ -1,0 +1,121 @@
+"""The front door: solve a field from a state, on a fixed grid (planned) or with adaptive steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from odekit.exceptions import ModelError, OdekitError
+from odekit.solve.reference import Reference, reference
+
+__all__ = ["Reference", "Solution", "Statistics", "reference", "solve"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a solve cost: model evaluations of the whole batch, accepted and rejected steps (per sample (B,) where
+    control is per sample)."""
+
+    evaluations: int
+    accepted: Any
+    rejected: Any
+
+
+@dataclass(frozen=True)
+class Solution:
+    """``x`` (B, *shape) at the end, ``times`` (N+1,) the nodes, ``trajectory`` (N+1, B, *shape), ``statistics``."""
+
+    x: torch.Tensor
+    times: torch.Tensor
+    trajectory: torch.Tensor | None
+    statistics: Statistics
+
+
+def solve(
+    flow,
+    x: torch.Tensor,
+    method: Any = "rk4",
+    grid: torch.Tensor | None = None,
+    *,
+    history: torch.Tensor | None = None,
+    eager: bool = False,
+    full: bool = False,
+    **options: Any,
+) -> torch.Tensor | Solution:
+    """The state at the end of ``grid``, from x (B, *shape) at its beginning; without a grid, steps are adaptive.
+
+    Fixed grids run as a Plan; ``eager=True`` runs the same step code on tensors (implicit methods always do).
+    ``history`` (k, B, *shape) are exact states at grid[:k], from which a multistep formula starts at grid[k-1].
+    Adaptive: ``rtol``, ``atol``, ``t_end``, ``t_start``, ``control`` ("per-sample" or "batch"), ``controller`` ("pi" or
+    "i"). Other ``options`` are the method's own. ``full=True`` returns a `Solution`.
+    Raises GridError, ModelError (wrong shape, NaN: which evaluation, which time), DivergenceError, UnknownNameError.
+
+    >>> import odekit as ok
+    >>> flow = ok.ProbabilityFlow(ok.VP(), ok.targets.bimodal())
+    >>> ok.solve(flow, torch.zeros(4, 1).double(), "ddim", ok.grid("logsnr", ok.VP(), 10)).shape
+    torch.Size([4, 1])
+    """
+    from odekit import grids, methods
+    from odekit.plan.build import ends_noise_free
+    from odekit.solve import eager as marching
+
+    _check_state(flow, x)
+    if grid is None:
+        from odekit.solve import adaptive
+
+        return adaptive.solve(flow, x, method, full=full, **options)
+    method = methods.get(method, **options)
+    if not torch.is_tensor(grid):
+        grid = torch.as_tensor(grid, dtype=torch.float64)
+    grids.check(grid, flow.process)
+    states = [x] if full else None
+    watch = states.append if full else None
+    if history is None and not eager and method.is_plannable:
+        from odekit import plan as build
+
+        program = build(method, flow, grid)
+        result = program(flow.model, x, differentiable=grid.requires_grad, watch=watch)
+        evaluations = program.evaluations
+    else:
+        counted = _Counting(flow)
+        noise_free = ends_noise_free(flow, grid)
+        result = marching.march(method, counted, grid, x, noise_free, history, watch)
+        evaluations = counted.evaluations
+    if not full:
+        return result
+    steps = len(grid) - 1
+    trajectory = torch.stack(states)
+    return Solution(result, grid, trajectory, Statistics(evaluations, steps, 0))
+
+
+class _Counting:
+    """A field whose model checks its answers and counts its calls (eager runs only)."""
+
+    def __init__(self, flow):
+        self.process, self.prediction, self._ask, self._name = flow.process, flow.prediction, flow.model, repr(flow)
+        self.evaluations = 0
+
+    def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        output = self._ask(x, t)
+        at = f"evaluation {self.evaluations} (t = {float(t):.6g})"
+        if not torch.is_tensor(output) or output.shape != x.shape or output.dtype != x.dtype:
+            got = (tuple(output.shape), output.dtype) if torch.is_tensor(output) else type(output).__name__
+            raise ModelError(f"{at}: the model returned {got}; expected {(tuple(x.shape), x.dtype)}, like its input")
+        self.evaluations += 1
+        return output
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+def _check_state(flow, x: Any) -> None:
+    if not (torch.is_tensor(x) and x.is_floating_point() and x.ndim >= 1):
+        got = f"a tensor of {x.dtype}" if torch.is_tensor(x) else f"a {type(x).__name__}"
+        raise OdekitError(f"the start must be a floating-point tensor (B, *shape); got {got}")
+    shape = tuple(getattr(flow, "shape", ()))
+    if shape and tuple(x.shape[1:]) != shape:
+        raise OdekitError(f"the start has shape {tuple(x.shape)}; expected (B, {', '.join(map(str, shape))})")
+    if not torch.isfinite(x).all():
+        raise OdekitError("the start holds NaN or inf")

@@ -1,0 +1,49 @@
+"""Eager execution: the same step code on tensors, one step after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from odekit.exceptions import OdekitError
+from odekit.fields.coordinates import Instant
+from odekit.methods.base import Method
+
+
+def instants(grid: torch.Tensor) -> list[Instant]:
+    """The nodes of a grid as instants with 0-d times."""
+    return [Instant(t, index=torch.tensor(float(i), dtype=torch.float64)) for i, t in enumerate(grid.unbind())]
+
+
+def march(
+    method: Method,
+    field,
+    grid: torch.Tensor,
+    x: torch.Tensor,
+    noise_free_end: bool,
+    history: torch.Tensor | None = None,
+    watch: Callable[[torch.Tensor], None] | None = None,
+) -> torch.Tensor:
+    """The state at grid[-1]; with ``history`` (k, B, *shape), exact states at grid[:k], marching starts at grid[k-1]
+    with the full formula."""
+    f = method.coordinates(field)
+    nodes = instants(grid)
+    steps = len(nodes) - 1
+    phases = method.phases(steps, noise_free_end)
+    first, carry = 0, {"x": x}
+    if history is not None:
+        first = len(history) - 1
+        if not method.history <= first < steps:
+            raise OdekitError(
+                f"history holds {len(history)} states; {method.name} looks back over {method.history + 1} nodes and "
+                f"the grid has {steps + 1}"
+            )
+        past = slice(first - method.history, first + 1)
+        carry = method.carry_from(f, nodes[past][::-1], list(history[past].flip(0)))
+    for i in range(first, steps):
+        window = tuple(nodes[max(0, i - method.history) : i + 2][::-1])
+        carry = method.step(f, window, carry, phases[i])
+        if watch is not None:
+            watch(carry["x"])
+    return carry["x"]
