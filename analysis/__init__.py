@@ -7,10 +7,10 @@
 
 from analysis.order import OrderEstimate, estimate_order
 
-__all__ = ["OrderEstimate", "certify_callable", "convergence", "estimate_order", "local_error"]
+__all__ = ["OrderEstimate", "convergence", "estimate_order", "local_error"]
 
 # What runs solvers imports torch; `odekit --help` need not wait for it.
-_LATER = {"certify_callable": "certify", "convergence": "convergence", "local_error": "convergence"}
+_LATER = {"convergence": "measure", "local_error": "measure"}
 
 
 def __getattr__(name: str):
@@ -18,6 +18,6 @@ def __getattr__(name: str):
         from importlib import import_module
 
         function = getattr(import_module(f"analysis.{_LATER[name]}"), name)
-        globals()[name] = function  # the module of the same name must not stand in its way
+        globals()[name] = function
         return function
     raise AttributeError(f"module 'analysis' has no attribute {name!r}")

@@ -141,14 +141,14 @@ def verify(methods, process, prediction, problem, grid, steps, kind, json_path, 
     from `odekit list` or a file: `odekit verify my_method.toml`.
     """
     from analysis.problems import cases
-    from analysis.tasks import document, order_tasks
+    from analysis.tasks import KINDS, document, order_tasks
     from analysis.verify import verdict_of
 
     counts = _steps(steps)
     _check_names(process, prediction, problem, grid)
     names = [_method_name(name) for name in methods] or _methods().names()
-    tasks = order_tasks(names, cases(process, prediction, problem, grid), counts)
-    tasks = [task for task in tasks if kind in (None, task.kind)]
+    kinds = KINDS if kind is None else (kind,)
+    tasks = order_tasks(names, cases(process, prediction, problem, grid), counts, kinds)
     rows = _measure(tasks, fresh, f"verifying {len(names)} method{'s' * (len(names) != 1)}")
     _refuse_if_nothing_ran(rows)
     if not _write_json(json_path, document(rows, names)) or json_path != "-":
@@ -166,7 +166,7 @@ def verify(methods, process, prediction, problem, grid, steps, kind, json_path, 
 @JSON
 def certify(sampler, claim, process, prediction, problem, grid, steps, json_path) -> int:
     """Measure somebody else's sampler(model, x, times) -> x: order, nearest known method, wasted evaluations."""
-    from analysis.certify import certify_callable, load_callable
+    from analysis.blackbox import certify_callable, load_callable
     from analysis.problems import cases
 
     _check_names(process, prediction, problem, grid)
@@ -239,7 +239,7 @@ def _methods():
 
 def _method_name(name: str) -> str:
     """A known name or a readable file, or the refusal."""
-    from analysis.convergence import method_of
+    from analysis.measure import method_of
 
     method_of(name)
     return name

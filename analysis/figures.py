@@ -69,13 +69,13 @@ def plot_rows(rows: Sequence[Mapping[str, Any]], axes: Any = None, x: str = "ste
 def draw_figures(names: Sequence[str], case: Any, folder: Path, fresh: bool = False) -> list[Path]:
     """Measure and draw convergence and local error of the methods on a case; the paths of the files written."""
     from analysis.cache import Cache
-    from analysis.convergence import local_error, method_of
+    from analysis.measure import local_error, method_of
     from analysis.tasks import OrderTask
     from analysis.verify import run_tasks
     from odekit import methods
 
     names = list(names) or [name for name in SHOWN if name in methods.names()]
-    tasks = [OrderTask(name, case, "with start") for name in names]
+    tasks = [OrderTask(name, case, ("with start",)) for name in names]
     rows = run_tasks(tasks, Cache(fresh=fresh))
     local = [local_error(method_of(name), case).row for name in names]
     paths = save(rows, folder / "convergence", title=f"Convergence: {case.name}")

@@ -18,7 +18,7 @@ LOGSNR_START, LOGSNR_END = -0.6, 1.0  # ln(alpha/sigma): modes two apart compete
 
 @dataclass(frozen=True)
 class Case:
-    """A diffusion problem by name, small enough to send to another process; `setup()` makes the real thing.
+    """A diffusion problem by name, small enough to send to another process; see `analysis.exact.exact_problem`.
 
     process, prediction, problem (a mixture), grid: catalogue names. batch: number of trajectories, drawn with `seed`
     from the exact marginal at the start.

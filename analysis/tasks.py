@@ -17,21 +17,21 @@ BUDGET = 4000  # evaluations of a ladder; see `analysis.ladder.climb`
 
 @dataclass(frozen=True)
 class OrderTask:
-    """One claim of one method on one problem. method: a catalogue name or the path of a method file."""
+    """The claims of one method on one problem. method: a catalogue name or the path of a method file."""
 
     method: str
     case: Case
-    kind: str
+    kinds: tuple[str, ...] = KINDS
     steps: tuple[int, ...] | None = None
     budget: int = BUDGET
 
     @property
     def label(self) -> str:
-        return f"{self.method}, {self.case.name}, {self.kind}"
+        return f"{self.method}, {self.case.name}"
 
     def description(self) -> Mapping[str, Any]:
         """Everything the result depends on besides the sources: coefficients, problem, grid, settings."""
-        from analysis.convergence import method_of
+        from analysis.measure import method_of
 
         method = method_of(self.method)
         return {
@@ -39,37 +39,58 @@ class OrderTask:
             "coefficients": method.key(),
             "claim": list(method.order),
             "case": self.case.description(),
-            "kind": self.kind,
+            "kinds": self.kinds,
             "steps": self.steps,
             "budget": self.budget,
         }
 
-    def run(self) -> Row:
-        from analysis.convergence import convergence, method_of
+    def run(self) -> list[Row]:
+        """One row a kind; a method without start-up and special last step is measured once, for both claims."""
+        from analysis.measure import convergence, has_start_or_last, method_of
 
         method = method_of(self.method)
-        try:
-            return convergence(method, self.case, steps=self.steps, kind=self.kind, budget=self.budget).row
-        except OdekitError as error:
-            case = self.case
-            about = {"method": method.name, "process": case.process, "prediction": case.prediction}
-            about |= {"problem": case.problem, "grid": case.grid, "seed": case.seed, "kind": self.kind}
-            claim = method.order.formula if self.kind == KINDS[0] else method.order.method
-            return refused(about | {"claimed_order": claim}, error)
+        rows: list[Row] = []
+        for kind in sorted(self.kinds, reverse=True):
+            try:
+                if rows and not has_start_or_last(method):
+                    rows.append({**rows[0], "kind": kind, "few": None})
+                    continue
+                rows.append(convergence(method, self.case, steps=self.steps, kind=kind, budget=self.budget).row)
+            except OdekitError as error:
+                rows.append(refused(self._about(method, kind), error))
+        return rows[::-1]
+
+    def _about(self, method: Any, kind: str) -> Row:
+        case = self.case
+        claim = method.order.formula if kind == KINDS[0] else method.order.method
+        return {
+            "method": method.name,
+            "process": case.process,
+            "prediction": case.prediction,
+            "problem": case.problem,
+            "grid": case.grid,
+            "seed": case.seed,
+            "kind": kind,
+            "claimed_order": claim,
+        }
 
 
 def order_tasks(
-    methods: Iterable[str], cases: Iterable[Case], steps: Sequence[int] | None = None, budget: int = BUDGET
+    methods: Iterable[str],
+    cases: Iterable[Case],
+    steps: Sequence[int] | None = None,
+    kinds: Sequence[str] = KINDS,
+    budget: int = BUDGET,
 ) -> list[OrderTask]:
-    """Both claims of every method on every case, cases outermost: a worker that has a reference makes use of it."""
+    """All claims of every method on every case, cases outermost: a worker that has a reference makes use of it."""
     steps = None if steps is None else tuple(steps)
-    methods, cases = list(methods), list(cases)
-    return [OrderTask(m, case, kind, steps, budget) for case in cases for m in methods for kind in KINDS]
+    methods = list(methods)
+    return [OrderTask(method, case, tuple(kinds), steps, budget) for case in cases for method in methods]
 
 
 def about_method(name: str) -> dict[str, Any]:
     """What `odekit list` and the report say of a method before it is measured."""
-    from analysis.convergence import method_of
+    from analysis.measure import method_of
 
     method = method_of(name)
     return {

@@ -1,7 +1,7 @@
 """Many measurements at once: over processes, resumable, with a progress display, safe to interrupt.
 
 A task is a picklable object with `.description()` (what its result depends on), `.label` and `.run()`, which returns
-one row of results.json. Rows that were measured before are read from the cache; every new one is kept the moment it
+rows of results.json. Rows that were measured before are read from the cache; every new one is kept the moment it
 arrives, so an interruption loses only what was under way.
 """
 
@@ -30,37 +30,39 @@ class Task(Protocol):
 
     def description(self) -> Mapping[str, Any]: ...
 
-    def run(self) -> Row: ...
+    def run(self) -> list[Row]: ...
 
 
 def run_tasks(
     tasks: Sequence[Task],
     cache: Cache | None = None,
     executor: Executor | None = None,
-    on_result: Callable[[Task, Row, bool], None] = lambda task, row, cached: None,
+    on_result: Callable[[Task, list[Row], bool], None] = lambda task, rows, cached: None,
 ) -> list[Row]:
     """The rows of the tasks, in their order; those in the cache are not measured again.
 
     executor: any concurrent.futures.Executor; without one the tasks run here, one after the other. on_result is
-    called with each task, its row and whether it came from the cache. An error in a task that is not a refusal
+    called with each task, its rows and whether they came from the cache. An error in a task that is not a refusal
     (OdekitError) is raised.
     """
     keys = [key_of(task.description()) if cache else "" for task in tasks]
-    rows: list[Row | None] = [cache.get(key) if cache else None for key in keys]
-    for task, row in zip(tasks, rows, strict=True):
-        if row is not None:
-            on_result(task, row, True)
-    missing = [i for i, row in enumerate(rows) if row is None]
-    for i, row in _measured(tasks, missing, executor):
-        row = plain(row)
+    found: list[list[Row] | None] = [cache.get(key) if cache else None for key in keys]
+    for task, rows in zip(tasks, found, strict=True):
+        if rows is not None:
+            on_result(task, rows, True)
+    missing = [i for i, rows in enumerate(found) if rows is None]
+    for i, rows in _measured(tasks, missing, executor):
+        rows = plain(rows)
         if cache:
-            cache.put(keys[i], row)
-        rows[i] = row
-        on_result(tasks[i], row, False)
-    return [row for row in rows if row is not None]
+            cache.put(keys[i], rows)
+        found[i] = rows
+        on_result(tasks[i], rows, False)
+    return [row for rows in found if rows is not None for row in rows]
 
 
-def _measured(tasks: Sequence[Task], which: Sequence[int], executor: Executor | None) -> Iterator[tuple[int, Row]]:
+def _measured(
+    tasks: Sequence[Task], which: Sequence[int], executor: Executor | None
+) -> Iterator[tuple[int, list[Row]]]:
     if executor is None:
         for i in which:
             yield i, tasks[i].run()
@@ -75,7 +77,7 @@ def _measured(tasks: Sequence[Task], which: Sequence[int], executor: Executor | 
         raise
 
 
-def _run(task: Task) -> Row:
+def _run(task: Task) -> list[Row]:
     return task.run()
 
 
@@ -120,22 +122,22 @@ def available_cores() -> int:
 
 
 @contextlib.contextmanager
-def progress(total: int, title: str) -> Iterator[Callable[[Task, Row, bool], None]]:
+def progress(total: int, title: str) -> Iterator[Callable[[Task, list[Row], bool], None]]:
     """A progress bar on stderr when that is a terminal, nothing otherwise; yields the callback for `run_tasks`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda task, row, cached: None
+        yield lambda task, rows, cached: None
         return
     tally = {PASS: 0, FAIL: 0, UNDETERMINED: 0}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[note]}"), console=console, transient=True) as bar:
         job = bar.add_task(title, total=total, note="")
 
-        def advance(task: Task, row: Row, cached: bool) -> None:
-            if row.get("verdict") in tally:
+        def advance(task: Task, rows: list[Row], cached: bool) -> None:
+            for row in rows:
                 tally[row["verdict"]] += 1
             counts = f"{tally[PASS]} pass, {tally[FAIL]} fail, {tally[UNDETERMINED]} undetermined"
             bar.update(job, advance=1, note=f"{counts}  {task.label}")

@@ -45,7 +45,7 @@ class Textbook:
 
         e = 1 / (1 / 3 + 2 / 3 * 2.718281828459045)
         ladder = climb(lambda n: (abs(solve(n) - e), 2 * n), rungs(4), self.claim)
-        return {"method": "midpoint", "verdict": ladder.estimate.verdict, "slope": ladder.estimate.slope}
+        return [{"method": "midpoint", "verdict": ladder.estimate.verdict, "slope": ladder.estimate.slope}]
 
 
 def lines(log):
@@ -82,7 +82,7 @@ def test_a_pool_gives_the_rows_in_the_order_of_the_tasks(tmp_path):
     here = run_tasks(tasks)
     seen = []
     with process_pool(2) as pool:
-        there = run_tasks(tasks, Cache(tmp_path / "cache"), pool, lambda task, row, cached: seen.append(task))
+        there = run_tasks(tasks, Cache(tmp_path / "cache"), pool, lambda task, rows, cached: seen.append(task))
     assert there == here
     assert sorted(one.weight for one in seen) == sorted(one.weight for one in tasks)
     assert str(os.getpid()) not in {line.split()[1] for line in lines(log)[4:]}
@@ -93,7 +93,7 @@ def test_an_interrupted_run_keeps_what_is_finished(tmp_path):
     log, cache = str(tmp_path / "log"), Cache(tmp_path / "cache")
     tasks = [Textbook(2, weight, log) for weight in (1.0, 1.01, 1.02, 1.03)]
 
-    def stop(task, row, cached):
+    def stop(task, rows, cached):
         if len(lines(log)) == 2:
             raise KeyboardInterrupt
 
@@ -116,7 +116,7 @@ class Slow:
     def description(self): return {"number": self.number}
     def run(self):
         time.sleep(0.05 if self.number < 4 else 60)
-        return {"number": self.number}
+        return [{"number": self.number}]
 
 if __name__ == "__main__":
     try:

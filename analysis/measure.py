@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from analysis import setup as setups
+from analysis.exact import ExactProblem, exact_problem, flow_problem, rms_norm
 from analysis.ladder import Ladder, climb, rungs
 from analysis.problems import Case
-from analysis.setup import Setup
 from odekit.exceptions import OdekitError
+
+Result = tuple[torch.Tensor, int]
 
 FORMULA, WITH_START, LOCAL = "formula", "with start", "local"
 FEW = (5, 10, 20)  # evaluations at which the report quotes an error
@@ -73,13 +74,13 @@ def convergence(
 ) -> Study:
     """Measure the order of a method: the rate at which its error at t_end falls as the grid is refined.
 
-    method: a catalogue name or a Method. problem: a Case, a Setup, or a ProbabilityFlow with a target (then t_start,
-    t_end in its process's time, grid, batch and seed apply). claim: the order claimed (default: the method's own, of
-    this kind). kind: "formula" (exact history, no special last step) or "with start". steps: step counts (default:
-    upwards in ratio sqrt 2 until the slope has settled, rounding is reached or `budget` evaluations are spent).
+    method: a catalogue name or a Method. problem: a Case, an ExactProblem, or a ProbabilityFlow with a target (then
+    t_start, t_end in its process's time, grid, batch and seed apply). claim: the order claimed (default: the method's
+    own, of this kind). kind: "formula" (exact history, no special last step) or "with start". steps: step counts
+    (default: in ratio sqrt 2 until the slope has settled, rounding is reached or `budget` evaluations are spent).
     The error is the root mean square over the batch of the 2-norm. Raises OdekitError for input that does not fit.
     """
-    method, setup = method_of(method), _setup(problem, t_start, t_end, grid, batch, seed)
+    method, exact = method_of(method), _exact(problem, t_start, t_end, grid, batch, seed)
     if kind not in (FORMULA, WITH_START):
         raise OdekitError(f"kind {kind!r}: expected {FORMULA!r} or {WITH_START!r}")
     claim = claim if claim is not None else (method.order.formula if kind == FORMULA else method.order.method)
@@ -87,14 +88,14 @@ def convergence(
     runner = without_last(method) if kind == FORMULA else method
 
     def error_at(n: int) -> tuple[float, int]:
-        history = setup.history(n, 1 + history_of(method)) if kind == FORMULA else None
-        return _error(runner, setup, n, history)
+        history = exact.history(n, 1 + history_of(method)) if kind == FORMULA else None
+        return _error(runner, exact, n, history)
 
-    reference_error = setup.reference[1]
-    ladder = climb(error_at, counts, claim, setup.scale, reference_error, budget, early=steps is None)
-    row = _row(method, setup, kind, claim, ladder)
+    reference_error = exact.reference[1]
+    ladder = climb(error_at, counts, claim, exact.scale, reference_error, budget, early=steps is None)
+    row = _row(method, exact, kind, claim, ladder)
     if kind == WITH_START:
-        row["few"] = few_evaluations(method, setup)
+        row["few"] = few_evaluations(method, exact)
     return Study(row, ladder)
 
 
@@ -114,23 +115,23 @@ def local_error(
     The step is the first after the exact history, on the same grids as `convergence`; its end point is compared with
     the exact one there. Arguments as in `convergence`; claim: of the local error (default: formula order + 1).
     """
-    method, setup = method_of(method), _setup(problem, t_start, t_end, grid, batch, seed)
+    method, exact = method_of(method), _exact(problem, t_start, t_end, grid, batch, seed)
     claim = claim if claim is not None else method.order.formula + 1
     known = 1 + history_of(method)
     runner = without_last(method)
 
     def error_at(n: int) -> tuple[float, int]:
-        exact = setup.history(n, known + 1)
-        nodes = setup.grid(n)[: known + 1]
-        x, used = _run(runner, setup, nodes, exact[:known] if known > 1 else None)
-        return setups.rms_norm(x - exact[known]), used
+        states = exact.history(n, known + 1)
+        nodes = exact.grid(n)[: known + 1]
+        x, used = _run(runner, exact, nodes, states[:known] if known > 1 else None)
+        return rms_norm(x - states[known]), used
 
     counts = _counts(steps, known + 1)
-    ladder = climb(error_at, counts, claim, setup.scale, 0.0, budget=400, early=steps is None)
-    return Study(_row(method, setup, LOCAL, claim, ladder), ladder)
+    ladder = climb(error_at, counts, claim, exact.scale, 0.0, budget=400, early=steps is None)
+    return Study(_row(method, exact, LOCAL, claim, ladder), ladder)
 
 
-def few_evaluations(method: Any, setup: Setup) -> list[dict[str, Any]]:
+def few_evaluations(method: Any, exact: ExactProblem) -> list[dict[str, Any]]:
     """Errors at 5, 10 and 20 evaluations: the largest number of steps that costs no more; null where none does."""
     points = []
     for evaluations in FEW:
@@ -138,7 +139,7 @@ def few_evaluations(method: Any, setup: Setup) -> list[dict[str, Any]]:
         for n in range(evaluations // max(1, method.evaluations), 0, -1):
             if n < 1 + history_of(method):
                 break
-            error, used = _error(method, setup, n, None)
+            error, used = _error(method, exact, n, None)
             if used <= evaluations:
                 break
             error, used = math.nan, None
@@ -160,6 +161,11 @@ def history_of(method: Any) -> int:
     return int(getattr(method, "history", 0))
 
 
+def has_start_or_last(method: Any) -> bool:
+    """Whether the method as a whole differs from its formula: it needs history, or its last step is special."""
+    return history_of(method) > 0 or without_last(method) is not method
+
+
 def without_last(method: Any) -> Any:
     """The method without a special last step, which is not part of its formula."""
     if getattr(method, "last", "full") == "full":
@@ -169,12 +175,12 @@ def without_last(method: Any) -> Any:
     return plain
 
 
-def _setup(problem, t_start, t_end, grid, batch, seed) -> Setup:
+def _exact(problem, t_start, t_end, grid, batch, seed) -> ExactProblem:
     if problem is None:
         problem = Case()
     if isinstance(problem, Case):
-        return setups.setup_of(problem)
-    if isinstance(problem, Setup):
+        return exact_problem(problem)
+    if isinstance(problem, ExactProblem):
         return problem
     process = getattr(problem, "process", None)
     if process is None:
@@ -183,7 +189,7 @@ def _setup(problem, t_start, t_end, grid, batch, seed) -> Setup:
     case = Case()
     t_start = float(process.time_at_logsnr(case.logsnr_start)) if t_start is None else t_start
     t_end = float(process.time_at_logsnr(case.logsnr_end)) if t_end is None else t_end
-    return setups.of_flow(problem, t_start, t_end, grid, batch, seed)
+    return flow_problem(problem, t_start, t_end, grid, batch, seed)
 
 
 def _counts(steps: Sequence[int] | None, least: int) -> list[int]:
@@ -195,26 +201,28 @@ def _counts(steps: Sequence[int] | None, least: int) -> list[int]:
     return counts
 
 
-def _error(method: Any, setup: Setup, n: int, history: torch.Tensor | None) -> tuple[float, int]:
+def _error(method: Any, exact: ExactProblem, n: int, history: torch.Tensor | None) -> tuple[float, int]:
     if history is not None and len(history) == 1:
         history = None
-    x, used = _run(method, setup, setup.grid(n), history)
-    return setup.error(x), used
+    x, used = _run(method, exact, exact.grid(n), history)
+    return exact.error(x), used
 
 
-def _run(method: Any, setup: Setup, grid: torch.Tensor, history: torch.Tensor | None) -> tuple[torch.Tensor, int]:
+def _run(
+    method: Any, exact: ExactProblem, grid: torch.Tensor, history: torch.Tensor | None
+) -> tuple[torch.Tensor, int]:
     import odekit as ok
 
-    x = setup.x if history is None else history[-1]
-    solution = ok.solve(setup.field, x, method=method, grid=grid, history=history, full=True)
+    x = exact.x if history is None else history[-1]
+    solution = ok.solve(exact.field, x, method=method, grid=grid, history=history, full=True)
     return solution.x, int(solution.statistics.evaluations)
 
 
-def _row(method: Any, setup: Setup, kind: str, claim: float, ladder: Ladder) -> dict[str, Any]:
+def _row(method: Any, exact: ExactProblem, kind: str, claim: float, ladder: Ladder) -> dict[str, Any]:
     estimate = ladder.estimate
     return {
         "method": method.name,
-        **setup.about(),
+        **exact.about(),
         "kind": kind,
         "claimed_order": claim,
         "observed_order": estimate.slope,

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 
-from analysis import setup as setups
+from analysis.exact import ExactProblem, exact_problem
 from analysis.ladder import climb, rungs
 from analysis.problems import Case
-from analysis.setup import Setup
 from odekit.exceptions import MethodError, OdekitError, TraceError, unknown
 
 Sampler = Callable[[Callable, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -61,7 +60,7 @@ def _module(name: str) -> Any:
 
 def certify_callable(
     sampler: Sampler,
-    problem: Case | Setup,
+    problem: Case | ExactProblem,
     claim: float | None = None,
     steps: Sequence[int] | None = None,
     name: str = "",
@@ -72,23 +71,23 @@ def certify_callable(
     compared with the exact ones. times: (n+1,) float64, in the process's time, from start to end. Without a claim
     the verdict is undetermined. Raises MethodError when the sampler raises or returns something of another shape.
     """
-    setup = setups.setup_of(problem) if isinstance(problem, Case) else problem
+    exact = exact_problem(problem) if isinstance(problem, Case) else problem
     findings: list[str] = []
 
     def error_at(n: int) -> tuple[float, int]:
-        x, calls = _run(sampler, setup, n)
-        return setup.error(x), calls
+        x, calls = _run(sampler, exact, n)
+        return exact.error(x), calls
 
     counts = sorted(set(steps)) if steps else rungs(4)
-    ladder = climb(error_at, counts, claim, setup.scale, setup.reference[1], budget=4000, early=steps is None)
+    ladder = climb(error_at, counts, claim, exact.scale, exact.reference[1], budget=4000, early=steps is None)
     if any(math.isnan(error) for error in ladder.errors):
         blown = [n for n, error in zip(ladder.steps, ladder.errors, strict=True) if math.isnan(error)]
         findings.append(f"not finite on grids of {', '.join(map(str, blown))} steps")
-    nearest, traced = _traced(sampler, setup)
+    nearest, traced = _traced(sampler, exact)
     estimate = ladder.estimate
     return {
         "method": name or getattr(sampler, "__name__", "sampler"),
-        **setup.about(),
+        **exact.about(),
         "kind": "with start",
         "claimed_order": claim,
         "observed_order": estimate.slope,
@@ -105,40 +104,40 @@ def certify_callable(
     }
 
 
-def _run(sampler: Sampler, setup: Setup, n: int) -> tuple[torch.Tensor, int]:
+def _run(sampler: Sampler, exact: ExactProblem, n: int) -> tuple[torch.Tensor, int]:
     calls = 0
 
     def model(x: torch.Tensor, t: Any) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        return setup.field.model(x, t)
+        return exact.field.model(x, t)
 
     try:
-        x = sampler(model, setup.x.clone(), setup.grid(n))
+        x = sampler(model, exact.x.clone(), exact.grid(n))
     except OdekitError:
         raise
     except Exception as error:
         raise MethodError(f"the sampler raised on a grid of {n} steps: {type(error).__name__}: {error}") from None
-    if not torch.is_tensor(x) or x.shape != setup.x.shape:
+    if not torch.is_tensor(x) or x.shape != exact.x.shape:
         got = f"shape {tuple(x.shape)}" if torch.is_tensor(x) else type(x).__name__
         raise MethodError(
-            f"the sampler returned {got}: expected a tensor of shape {tuple(setup.x.shape)}, as it was given"
+            f"the sampler returned {got}: expected a tensor of shape {tuple(exact.x.shape)}, as it was given"
         )
     return x.detach(), calls
 
 
-def _traced(sampler: Sampler, setup: Setup, n: int = 6) -> tuple[str | None, list[str]]:
+def _traced(sampler: Sampler, exact: ExactProblem, n: int = 6) -> tuple[str | None, list[str]]:
     """The catalogue method with the same table on three uneven grids, and findings; nothing for what is not linear."""
     import odekit as ok
 
-    process = getattr(setup.field, "process", None)
-    prediction = getattr(setup.field, "prediction", "noise")
-    grids = [_uneven(setup, n, seed) for seed in range(3)]
+    process = getattr(exact.field, "process", None)
+    prediction = getattr(exact.field, "prediction", "noise")
+    grids = [_uneven(exact, n, seed) for seed in range(3)]
     try:
         plans = [
             ok.trace(
                 lambda model, x, times=times: sampler(model, x, times),
-                shape=tuple(setup.x.shape[1:]),
+                shape=tuple(exact.x.shape[1:]),
                 process=process,
                 prediction=prediction,
             )
@@ -149,7 +148,7 @@ def _traced(sampler: Sampler, setup: Setup, n: int = 6) -> tuple[str | None, lis
     except Exception as error:  # the sampler's own code, on inputs it did not expect
         return None, [f"could not be traced: {type(error).__name__}: {' '.join(str(error).split())[:200]}"]
     findings = []
-    _, calls = _run(sampler, setup, n)
+    _, calls = _run(sampler, exact, n)
     used = len(plans[0].dense().times)
     if used < calls:
         findings.append(f"{calls - used} of {calls} evaluations on a grid of {n} steps do not reach the result")
@@ -158,7 +157,7 @@ def _traced(sampler: Sampler, setup: Setup, n: int = 6) -> tuple[str | None, lis
         if not method.is_plannable:
             continue
         try:
-            known = [ok.plan(method, setup.field, times) for times in grids]
+            known = [ok.plan(method, exact.field, times) for times in grids]
             if all(ok.same(plan, other) for plan, other in zip(plans, known, strict=True)):
                 return name, [f"the same method as {name!r} (equal tables on three uneven grids)", *findings]
         except OdekitError:
@@ -166,11 +165,11 @@ def _traced(sampler: Sampler, setup: Setup, n: int = 6) -> tuple[str | None, lis
     return None, ["equals no method of the catalogue", *findings]
 
 
-def _uneven(setup: Setup, n: int, seed: int) -> torch.Tensor:
-    """A random strictly monotone grid of n steps with the setup's ends."""
+def _uneven(exact: ExactProblem, n: int, seed: int) -> torch.Tensor:
+    """A random strictly monotone grid of n steps with the problem's ends."""
     generator = torch.Generator().manual_seed(seed)
     parts = torch.rand(n, generator=generator, dtype=torch.float64) + 0.3
     places = torch.cat([torch.zeros(1, dtype=torch.float64), parts.cumsum(0) / parts.sum()])
-    times = setup.t_start + (setup.t_end - setup.t_start) * places
-    times[-1] = setup.t_end
+    times = exact.t_start + (exact.t_end - exact.t_start) * places
+    times[-1] = exact.t_end
     return times

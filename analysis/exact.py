@@ -15,7 +15,7 @@ from odekit.exceptions import OdekitError
 FINE = 400  # steps of an eighth-order method over the whole interval that leave no error but rounding
 
 
-class Setup:
+class ExactProblem:
     """A vector field with a batch of starting points and everything that is known exactly about their trajectories.
 
     field: a ProbabilityFlow or VectorField. x: (B, *shape) states at t_start. grid(steps) -> (steps+1,) times from
@@ -86,8 +86,8 @@ def rms_norm(x: torch.Tensor) -> float:
 
 
 @functools.lru_cache(maxsize=16)
-def setup_of(case: Case) -> Setup:
-    """The setup of a named case; kept, so that all methods share its reference and its history."""
+def exact_problem(case: Case) -> ExactProblem:
+    """The exact problem of a named case; kept, so that all methods share its reference and its history."""
     import odekit as ok
 
     process = ok.processes.get(case.process)
@@ -100,10 +100,10 @@ def setup_of(case: Case) -> Setup:
         "grid": case.grid,
         "seed": case.seed,
     }
-    return of_flow(flow, t_start, t_end, case.grid, case.batch, case.seed, about)
+    return flow_problem(flow, t_start, t_end, case.grid, case.batch, case.seed, about)
 
 
-def of_flow(
+def flow_problem(
     flow: Any,
     t_start: float,
     t_end: float,
@@ -111,8 +111,8 @@ def of_flow(
     batch: int = 8,
     seed: int = 0,
     about: dict[str, Any] | None = None,
-) -> Setup:
-    """A setup for a probability flow with a target: starting points are drawn from the exact marginal at t_start."""
+) -> ExactProblem:
+    """The exact problem of a flow with a target; starting points are drawn from the exact marginal at t_start."""
     import odekit as ok
 
     process, target = getattr(flow, "process", None), getattr(flow, "target", None)
@@ -131,4 +131,4 @@ def of_flow(
     def nodes(steps: int) -> torch.Tensor:
         return ok.grid(grid, process, steps=steps, t_start=t_start, t_end=t_end)
 
-    return Setup(flow, x, t_start, t_end, nodes, about)
+    return ExactProblem(flow, x, t_start, t_end, nodes, about)
