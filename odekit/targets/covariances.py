@@ -160,7 +160,7 @@ Covariances = Isotropic | Diagonal | Eigenbasis
 def numbers(value: Any, name: str) -> Tensor:
     """A float64 CPU tensor of finite numbers, or a `TargetError` that says what is wrong with it."""
     try:
-        tensor = torch.as_tensor(value).detach().to("cpu", torch.float64)
+        tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TargetError(f"{name} must be an array of numbers, got {type(value).__name__}: {error}") from None
     if not torch.isfinite(tensor).all():
