@@ -186,7 +186,8 @@ class Tableau:
     def coefficients(self, field: Field) -> Coefficients:
         """(c, A, b, b_embedded) as numbers of `field`, rows of `A` as stored; an exact zero is the python int 0.
 
-        Shapes: c (s,), A s rows (see the class), b (s,). Entries are rounded once, from their exact value.
+        Shapes: c (s,), A s rows (see the class), b (s,). Entries are rounded once, from what the source prints; in a
+        field of more than `digits` digits the method is still only of its order to these.
         """
         return _converted(self, field)
 
