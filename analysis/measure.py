@@ -13,7 +13,7 @@ import torch
 from analysis.exact import ExactProblem, exact_problem, flow_problem, rms_norm
 from analysis.ladder import Ladder, climb, rungs
 from analysis.problems import Case
-from odekit.exceptions import OdekitError
+from odekit.exceptions import DivergenceError, ModelError, OdekitError
 
 Result = tuple[torch.Tensor, int]
 
@@ -204,7 +204,10 @@ def _counts(steps: Sequence[int] | None, least: int) -> list[int]:
 def _error(method: Any, exact: ExactProblem, n: int, history: torch.Tensor | None) -> tuple[float, int]:
     if history is not None and len(history) == 1:
         history = None
-    x, used = _run(method, exact, exact.grid(n), history)
+    try:
+        x, used = _run(method, exact, exact.grid(n), history)
+    except (DivergenceError, ModelError):  # the exact model answers any sensible state: the solve blew up
+        return math.nan, method.evaluations * n
     return exact.error(x), used
 
 

@@ -128,7 +128,7 @@ def _checked(h, errors, floor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     h, errors = np.asarray(h, dtype=float), np.asarray(errors, dtype=float)
     if h.ndim != 1 or h.shape != errors.shape:
         raise OdekitError(f"a ladder needs as many errors as step sizes: got shapes {errors.shape} and {h.shape}")
-    if not (np.isfinite(h).all() and (h > 0).all() and len(np.unique(h)) == len(h)):
+    if not (np.isfinite(h).all() and (h > 0).all() and len(np.unique(np.log(h))) == len(h)):
         raise OdekitError("the step sizes of a ladder must be positive, finite and distinct")
     if (errors < 0).any():
         raise OdekitError(f"an error cannot be negative: got {errors.min():g}; pass its norm")
@@ -146,8 +146,8 @@ def _above_the_floor(h: np.ndarray, errors: np.ndarray, floor: np.ndarray, first
     (a plateau or a zigzag is where rounding begins), and of the ends this leaves, the one with the narrowest interval
     is taken.
     """
-    ratio = np.exp(np.abs(np.diff(np.log(h))).mean()) if len(h) > 1 else 2.0
-    noise = np.sqrt(2) / np.log(ratio) * (1 + np.sqrt(2) / (ratio**2 - 1))
+    spacing = max(1e-6, float(np.abs(np.diff(np.log(h))).mean())) if len(h) > 1 else 1.0
+    noise = math.sqrt(2) / spacing * (1 + math.sqrt(2) / math.expm1(2 * spacing))
     clear = np.flatnonzero(errors[first:] > noise / SMOOTH * floor[first:])
     if not clear.size:
         return first, first - 1
