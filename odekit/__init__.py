@@ -1,1 +1,20 @@
 """odekit: diffusion ODEs and SDEs, their integrators, and the proof of their orders."""
+
+from odekit import grids, methods, processes, targets
+from odekit.exceptions import OdekitError
+from odekit.fields import ProbabilityFlow, VectorField, problems
+from odekit.fields.predictions import Prediction
+from odekit.grids import grid
+from odekit.plan import Plan, plan, same
+from odekit.processes import EDM, VE, VP, Cosine, DiscreteVP, RectifiedFlow, SubVP
+from odekit.solve import Solution, reference, solve
+from odekit.targets import Empirical, Gaussian, GaussianMixture
+from odekit.trace import trace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EDM", "VE", "VP", "Cosine", "DiscreteVP", "Empirical", "Gaussian", "GaussianMixture", "OdekitError", "Plan",
+    "Prediction", "ProbabilityFlow", "RectifiedFlow", "Solution", "SubVP", "VectorField", "grid", "grids", "methods",
+    "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
+]  # fmt: skip

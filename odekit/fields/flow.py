@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from odekit.exceptions import PredictionError
+from odekit.fields import predictions
 from odekit.fields.predictions import Prediction
 
 
@@ -26,7 +27,7 @@ class ProbabilityFlow:
 
     def __init__(self, process, target_or_model, prediction: str | Prediction = "noise"):
         self.process = process
-        self._prediction = globals()["prediction"](prediction)
+        self._prediction = predictions.prediction(prediction)
         self.target = target_or_model if hasattr(target_or_model, "score") else None
         if self.target is None and not callable(target_or_model):
             raise PredictionError(
@@ -38,10 +39,8 @@ class ProbabilityFlow:
     @property
     def prediction(self) -> str | Prediction:
         """The prediction that ``model`` returns: its name, or the `Prediction` itself if it is the user's."""
-        from odekit.fields.predictions import PREDICTIONS
-
-        known = PREDICTIONS.get(self._prediction.name)
-        return self._prediction.name if known is self._prediction or known == self._prediction else self._prediction
+        known = predictions.PREDICTIONS.get(self._prediction.name) == self._prediction
+        return self._prediction.name if known else self._prediction
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
         """dx/dt at states x (B, *shape) and process time t."""

@@ -86,9 +86,9 @@ def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clo
 
 def _condition(stations: list) -> float:
     """How much the rounding of a clock is magnified in its differences."""
-    worst = 1.0
-    for a, b in zip(stations[:-1], stations[1:], strict=True):
-        magnified = abs(a.detach() if torch.is_tensor(a) else a) / abs(a - b)
+    worst, plain = 1.0, [s.detach() if torch.is_tensor(s) else s for s in stations]
+    for a, b in zip(plain[:-1], plain[1:], strict=True):
+        magnified = abs(a) / abs(a - b)
         worst = max(worst, float(magnified.max() if getattr(magnified, "shape", ()) else magnified))
     return worst
 

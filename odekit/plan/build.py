@@ -92,7 +92,7 @@ def _vector(values, numbers: Field):
 
 def ends_noise_free(field, grid) -> bool:
     """Whether the last node has sigma = 0, where most clocks are infinite."""
-    return field.process is not None and float(field.process.sigma(float(grid[-1]))) == 0.0
+    return field.process is not None and float(field.process.sigma(float(grid[-1].detach()))) == 0.0
 
 
 def _require_finite(segment: Segment, field, method: Method) -> None:

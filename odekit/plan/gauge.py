@@ -10,7 +10,7 @@ import torch
 
 from odekit.exceptions import OdekitError
 from odekit.fields.predictions import conversion, prediction
-from odekit.plan.dense import EPSILON, as_array, compressed, live, table
+from odekit.plan.dense import EPSILON, as_array, compressed, live
 from odekit.plan.program import Plan, Table
 
 
@@ -55,7 +55,7 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
         b = reexpressed(b.replaced(process=b.process or process), target, a.state_scale)
     elif a.state_scale != b.state_scale:
         b = reexpressed(b, b.prediction, a.state_scale)
-    left, right = _living(table(a)), _living(table(b))
+    left, right = _living(a.dense()), _living(b.dense())
     coarse = max(EPSILON.get(p.precision, 2.2e-16) for p in (a, b))
     n = len(left.inputs)
     tolerance = tol if tol is not None else 256 * coarse * max(1.0, n) ** 0.5
@@ -106,7 +106,7 @@ def reexpressed(plan: Plan, into: Any, state_scale: tuple[float, float]) -> Plan
     N_old = c N_new + d x gives Y = (1 - W D)^-1 (a x_T + W C N_new) for the inputs Y of all evaluations, W the strictly
     lower triangle: no register is added.
     """
-    dense = table(plan)
+    dense = plan.dense()
     if dense.noise_inputs is not None:
         raise OdekitError("plans with noise draws cannot be re-expressed yet; compare them in their own prediction")
     inputs, output = as_array(dense.inputs).copy(), as_array(dense.output).copy()

@@ -12,6 +12,7 @@ import torch
 from odekit import engine
 from odekit.engine import Segment
 from odekit.exceptions import DivergenceError, ModelError, OdekitError
+from odekit.expressions import FLOAT64, Field, mpfield
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,11 @@ class Plan:
 
         return numpy.concatenate(flat)
 
+    @property
+    def numbers(self) -> Field:
+        """The number field of the tables."""
+        return mpfield(self.precision) if isinstance(self.precision, int) else FLOAT64
+
     def __call__(
         self,
         model: Callable,
@@ -125,9 +131,9 @@ class Plan:
 
         def watched(k: int, y: torch.Tensor) -> torch.Tensor:
             at = f"evaluation {k} (t = {float(self.times[k]):.6g})"
-            if not torch.isfinite(y).all():
+            if not torch.isfinite(y).all() or y.abs().max() > torch.finfo(y.dtype).max ** 0.5:
                 raise DivergenceError(
-                    f"{at}: the state is no longer finite: {self.name or 'the solver'} diverges on "
+                    f"{at}: the state overflows: {self.name or 'the solver'} diverges on "
                     "this grid; take more steps or a more stable method"
                 )
             output = call(k, y)
@@ -142,7 +148,8 @@ class Plan:
         """The program as one table (a view for reading and comparing, not the storage)."""
         from odekit.plan.dense import table
 
-        return table(self)
+        with self.numbers.context:
+            return table(self)
 
     def reexpress(self, prediction: Any = None, state_scale: tuple[float, float] | None = None) -> Plan:
         """The same program with registers that hold another prediction, or with start and end scaled otherwise."""
@@ -160,7 +167,8 @@ class Plan:
         """Write the plan as JSON data."""
         from odekit.plan.storage import save
 
-        save(self, path)
+        with self.numbers.context:
+            save(self, path)
 
     @staticmethod
     def load(path) -> Plan:

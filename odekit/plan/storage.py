@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from odekit import processes
 from odekit.engine import Segment
 from odekit.exceptions import OdekitError
+from odekit.expressions import FLOAT64, mpfield
 from odekit.plan.program import Plan
 
 FORMAT = "odekit-plan-1"
@@ -20,11 +22,15 @@ FORMAT = "odekit-plan-1"
 def save(plan: Plan, path: str | os.PathLike) -> None:
     """Write a plan; float64 numbers survive to the bit, longer ones as text."""
     process = plan.process
+    if process is not None and process.name not in processes.names():
+        raise OdekitError(
+            f"{process!r} is a process of your own, which a file cannot hold: save plan.replaced(process=None)"
+        )
     document = {
         "format": FORMAT,
         "name": plan.name,
         "prediction": plan.prediction if isinstance(plan.prediction, str) else plan.prediction.__dict__,
-        "process": None if process is None else [process.name, process.parameters],
+        "process": None if process is None else [process.name, dict(process.parameters)],
         "state_scale": list(plan.state_scale),
         "precision": plan.precision,
         "segments": [
@@ -53,7 +59,8 @@ def load(path: str | os.PathLike) -> Plan:
         raise OdekitError(f"{path} is no plan: expected a JSON object with format {FORMAT!r}")
     try:
         precision = document["precision"]
-        segments = tuple(_segment(s, precision) for s in document["segments"])
+        with (mpfield(precision) if isinstance(precision, int) else FLOAT64).context:
+            segments = tuple(_segment(s, precision) for s in document["segments"])
         prediction = document["prediction"]
         if isinstance(prediction, dict):
             from odekit.fields.predictions import Prediction
@@ -61,8 +68,6 @@ def load(path: str | os.PathLike) -> Plan:
             prediction = Prediction(**{k: v for k, v in prediction.items() if k in Prediction.__dataclass_fields__})
         process = document["process"]
         if process is not None:
-            from odekit import processes
-
             process = processes.get(process[0], **process[1])
         return Plan(segments, prediction, process, tuple(document["state_scale"]), precision, document["name"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
