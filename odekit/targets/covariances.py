@@ -76,6 +76,10 @@ class Isotropic:
         values = (weights.unsqueeze(1) * self.eigenvalues).sum(0)
         return torch.diag(values.expand(self.dimension))
 
+    def condition(self, variances: Tensor) -> Tensor:
+        """By how much the rounding of S is magnified in `quadratic`: not at all where coordinates do not mix, (1,)."""
+        return torch.ones(1, dtype=torch.float64)
+
     def colour(self, component: Tensor, z: Tensor) -> Tensor:
         """Turn white noise z (n, d) into noise of covariance S_component."""
         roots = self.eigenvalues.sqrt()
@@ -141,6 +145,9 @@ class Eigenbasis:
         lifted = weights.unsqueeze(1) * (self.eigenvalues[:, : self.rank] - rest.unsqueeze(1))
         inside = torch.einsum("kdr,kr,ker->de", self.basis, lifted, self.basis)
         return inside + (weights @ rest) * torch.eye(self.dimension, dtype=torch.float64)
+
+    def condition(self, variances: Tensor) -> Tensor:
+        return variances.amax(1) / variances.amin(1)
 
     def colour(self, component: Tensor, z: Tensor) -> Tensor:
         roots, coloured = self.eigenvalues.sqrt(), torch.empty_like(z)

@@ -13,6 +13,7 @@ from ..exceptions import TargetError
 from . import products
 from .covariances import Covariances, numbers, read_covariances
 from .posterior import Number, Tables, combination, is_small, jacobian_product
+from .rotated import Rotated
 
 BUDGET = 64 * 2**20  # bytes of temporaries
 
@@ -277,6 +278,8 @@ class _Prepared:
         exact = mixture._exact(like) and self._cancels(alpha, sigma)
         if mixture.covariances.separable and not exact:
             return products.evaluation(mixture, alpha, sigma, weights, like)
+        if not exact and len(mixture.means) > 1:
+            return Rotated(mixture, alpha, sigma, weights, like)
         tables = Tables.build(mixture, alpha, sigma, like)
         return lambda flat: mixture._by_rows(lambda part: combination(tables, part, weights, exact), flat)
 

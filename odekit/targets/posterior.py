@@ -6,7 +6,8 @@ With C_k = alpha^2 S_k + sigma^2 I, y_k = x - alpha m_k, u_k = C_k^-1 y_k and re
     Jacobian of the score = -sum r_k C_k^-1 + sum r_k (u_k - u)(u_k - u)^T,   u = sum r_k u_k.
 
 Differences y_k are formed before anything is squared, and log-weights before anything is exponentiated. Small float64
-mixtures (`is_small`) get compensated log-weights: their error is that of the final exponential, on every ridge.
+mixtures (`is_small`) get compensated log-weights wherever plain ones would show: on ridges between distant modes, and
+between modes seen from far away. Their error there is that of the final exponential.
 """
 
 from __future__ import annotations
@@ -29,11 +30,16 @@ Number = float | Tensor
 
 @dataclass(frozen=True)
 class Posterior:
-    """Responsibilities r (B, K), log-density (B,), and u (B, K, d) at states x (B, d)."""
+    """Responsibilities r (B, K) and u (B, K, d) at states x (B, d)."""
 
     responsibilities: Tensor
-    log_density: Tensor
+    logits: Tensor  # log-weights, less `constant`
+    constant: Tensor
     solved: Tensor
+
+    @property
+    def log_density(self) -> Tensor:
+        return self.constant + torch.logsumexp(self.logits, 1)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Tables:
     precisions: Tensor  # 1 / eigenvalues of C_k
     log_weights: Tensor  # log r_k at y_k = 0, relative to component 0
     log_constant: Tensor  # what was taken off
+    amplification: Tensor  # condition of C_k: by how much rounding of S_k is magnified in |y|^2 / C
 
     @classmethod
     def build(cls, mixture: GaussianMixture, alpha: Number, sigma: Number, like: Tensor) -> Tables:
@@ -57,31 +64,40 @@ class Tables:
         log_weights = mixture.log_weights - mixture.log_weights[0] - relative / 2
         constant = mixture.log_weights[0] - ((multiplicity * torch.log(variances[0])).sum() + _log_tau(mixture)) / 2
         means, _ = mixture.on(like)
-        cast = (t.to(like.device, like.dtype) for t in (1 / variances, log_weights, constant))
+        condition = mixture.covariances.condition(variances.detach())
+        cast = (t.to(like.device, like.dtype) for t in (1 / variances, log_weights, constant, condition))
         return cls(mixture, alpha, sigma, alpha * means, *cast)
 
     def __call__(self, x: Tensor, exact: bool) -> Posterior:
+        """Posterior at states x (B, d); `exact` compensates the log-weights of states where that changes anything."""
         _, covariances = self.mixture.on(x)
-        y = x.unsqueeze(1) - self.centres
-        parts = covariances.split(y)
+        parts = covariances.split(x.unsqueeze(1) - self.centres)
         solved = covariances.join(self.precisions, parts)
-        if not exact:
-            logits = self.log_weights - covariances.quadratic(self.precisions, parts) / 2
-            return self._posterior(logits, 0.0, solved)
-        logits, top, correction = self._compensated(x.detach(), solved.detach())
-        differentiable = torch.is_grad_enabled() and (solved.requires_grad or self.log_weights.requires_grad)
-        if differentiable:  # values from the compensated sums, derivatives from the plain ones
-            plain = self.log_weights - covariances.quadratic(self.precisions, parts) / 2
-            logits = logits + (plain - plain.detach())
-        return self._posterior(logits, top, solved + correction)
+        distances = covariances.quadratic(self.precisions, parts)
+        logits = self.log_weights - distances / 2
+        rows = self._doubtful(logits, distances) if exact else ()
+        if len(rows) == 0:
+            return Posterior(torch.softmax(logits, 1), logits, self.log_constant, solved)
+        # values from the compensated sums, derivatives from the plain ones
+        below, top, refinement = self._compensated(x.detach()[rows], solved.detach()[rows])
+        plain = logits.detach()
+        tops = plain.amax(1, keepdim=True)
+        values = (plain - tops).index_copy(0, rows, below)
+        solved = solved + torch.zeros_like(solved).index_copy(0, rows, refinement)
+        logits = values + (logits - plain)
+        constant = self.log_constant + tops.index_copy(0, rows, top).squeeze(1)
+        return Posterior(torch.softmax(logits, 1), logits, constant, solved)
 
-    def _posterior(self, logits: Tensor, top: Tensor | float, solved: Tensor) -> Posterior:
-        log_density = self.log_constant + (top + torch.logsumexp(logits, 1))
-        return Posterior(torch.softmax(logits, 1), log_density, solved)
+    @torch.no_grad()
+    def _doubtful(self, logits: Tensor, distances: Tensor) -> Tensor:
+        """Rows whose responsibilities may be off by more than about 1e-14: on ridges, and where distances are huge."""
+        weights = torch.softmax(logits, 1)
+        doubt = (weights * (1 - weights) * distances * self.amplification).amax(1)
+        return (doubt > 32).nonzero().squeeze(1)
 
     @torch.no_grad()
     def _compensated(self, x: Tensor, solved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights below their maximum, that maximum (B,), and the refinement of u."""
+        """Log-weights below their maximum (B, K), that maximum (B, 1), and the refinement of u (B, K, d)."""
         alpha, sigma = (n.item() if isinstance(n, Tensor) else n for n in (self.alpha, self.sigma))
         _, covariances = self.mixture.on(x)
         centres = compensated.two_product(self.mixture.means, torch.tensor(alpha, dtype=torch.float64))
@@ -94,7 +110,7 @@ class Tables:
         distance = compensated.quadratic(y, rest, solved)
         high, low = compensated.two_sum(self.log_weights.detach(), -distance[0] / 2)
         top = high.amax(1, keepdim=True)
-        return (high - top) + (low - distance[1] / 2), top.squeeze(1), refinement
+        return (high - top) + (low - distance[1] / 2), top, refinement
 
 
 def _log_tau(mixture: GaussianMixture) -> float:

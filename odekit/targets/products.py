@@ -44,7 +44,8 @@ class Evaluation:
         self.means, self.points, self.centre = mixture.placed(like)
         wx, ws, wd = weights
         variances = mixture.variances(alpha, sigma)
-        gains = wx + (wd * alpha * mixture.covariances.eigenvalues - ws) / variances  # what multiplies x
+        self.kept = wx
+        gains = (wd * alpha * mixture.covariances.eigenvalues - ws) / variances  # what multiplies x
         shares = (wd * sigma**2 + alpha * ws) / variances  # what multiplies the means
         self.build(variances, gains, shares, lambda table: table.to(like.device, like.dtype))
 
@@ -66,7 +67,7 @@ class Evaluation:
         """How many states and how many components are taken at once."""
         numbers = self.budget // (_ALIVE * x.element_size())
         if self.direct:
-            return max(1, numbers // self.means.numel()), self.count
+            return max(1, 2 * numbers // self.means.numel()), self.count
         rows = min(len(x), max(1, numbers // (4 * self.means.shape[1])), max(1024, numbers // self.count))
         return max(rows, 1), min(self.count, max(1, numbers // max(rows, 1)))
 
@@ -128,7 +129,7 @@ class SharedVariance(Evaluation):
 
     def build(self, variances: Tensor, gains: Tensor, shares: Tensor, cast: Callable) -> None:
         mixture, alpha = self.mixture, self.alpha
-        self.variance, self.gain, self.share = variances.item(), gains.item(), shares.item()
+        self.variance, self.gain, self.share = variances.item(), self.kept + gains.item(), shares.item()
         bias = mixture.log_weights
         if self.direct:
             self.columns = (alpha * self.means).T.contiguous()
@@ -178,7 +179,7 @@ class OwnVariances(Evaluation):
         else:
             bias = bias - (self.alpha**2 / 2) * (mixture.points**2 / variances).sum(-1)
         self.bias = cast(bias)
-        self.rows = torch.cat([cast(shares) * self.means, cast(gains).expand(count, -1)], 1)
+        self.rows = torch.cat([cast(shares) * self.means, cast(self.kept + gains).expand(count, -1)], 1)
 
     def logits(self, x: Tensor, start: int, stop: int) -> Tensor:
         if self.direct:
