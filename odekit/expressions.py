@@ -1,0 +1,384 @@
+"""Numbers: exact expressions from untrusted text, and the number fields (float64, mpmath) they are converted to.
+
+Text is data. `parse` walks Python's syntax tree against a white list and builds exact SymPy numbers node by node;
+nothing is ever evaluated, and every operation is bounded before it is carried out, so that a hostile file costs a
+message, not an hour.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import math
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Rational
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .exceptions import ExpressionError
+
+if TYPE_CHECKING:
+    import sympy
+
+MAX_LENGTH = 2000
+MAX_EXPONENT = 64
+MAX_BITS = 2048  # of any numerator or denominator met on the way
+MAX_DEPTH = 150
+MAX_DECIMAL_EXPONENT = 400
+
+_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_FOREIGN = re.compile(r"[^0-9A-Za-z_+\-*/()., \t\r\n]")
+_PHI = re.compile(r"phi\d{1,2}")
+_GRAMMAR = "numbers, + - * / **, parentheses, sqrt(...), pi, phiK(...) and the declared symbols"
+
+
+def parse(text: str, symbols: Iterable[Any] = ()) -> sympy.Expr:
+    """The exact SymPy expression that `text` spells.
+
+    Numbers are exact: "0.1" is 1/10. Allowed are + - * / ** (rational exponents, at most 64 in size), unary signs,
+    parentheses, sqrt, pi, the declared `symbols` (names or SymPy symbols) and phi0(...), phi1(...), ... of exponential
+    integrators, which stay formal functions.
+
+    Raises `ExpressionError`, naming the position (1-based), for anything else, for values that are not real and finite,
+    and for texts or numbers too large to be meant seriously.
+
+    >>> parse("(2-sqrt(2))/2")
+    1 - sqrt(2)/2
+    >>> parse("0.1 + phi1(-c2*h)", symbols=("c2", "h"))
+    phi1(-c2*h) + 1/10
+    """
+    if not isinstance(text, str):
+        raise ExpressionError(f"an expression is text, not {type(text).__name__}: write it as a string, like '1/2'")
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"expression of {len(text)} characters; at most {MAX_LENGTH} are read")
+    foreign = _FOREIGN.search(text)
+    if foreign:
+        hint = " (powers are written **)" if foreign.group() == "^" else ""
+        raise ExpressionError(f"unexpected {foreign.group()!r} at position {foreign.start() + 1}{hint}")
+    line = re.sub(r"[\t\r\n]", " ", text)
+    start = len(line) - len(line.lstrip())
+    if not line.strip():
+        raise ExpressionError("an empty text is no expression; write '0' for zero")
+    return _Parser(line.strip(), start, symbols).expression()
+
+
+class _Parser:
+    """One text on its way to an expression; keeps what an error message needs."""
+
+    def __init__(self, text: str, start: int, symbols: Iterable[Any]) -> None:
+        import sympy
+
+        self.text, self.start, self.sympy = text, start, sympy
+        self.symbols = {str(s): s if isinstance(s, sympy.Symbol) else sympy.Symbol(str(s)) for s in symbols}
+        for name in self.symbols:
+            if name in ("pi", "sqrt") or _PHI.fullmatch(name):
+                raise ExpressionError(f"{name!r} cannot be declared as a symbol: the grammar already uses it")
+
+    def expression(self) -> sympy.Expr:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # "1(2)" makes Python's parser warn before we refuse it
+                tree = ast.parse(self.text, mode="eval")
+        except SyntaxError as error:
+            where = min(max(error.offset or 1, 1), len(self.text) + 1)
+            raise ExpressionError(f"not an expression: {self._quote()} breaks off at {self._at(where)}") from None
+        except (RecursionError, MemoryError, ValueError, OverflowError):
+            raise ExpressionError(f"not an expression: {self._quote()} is nested too deeply") from None
+        return self._walk(tree.body, MAX_DEPTH)
+
+    def _quote(self) -> str:
+        return repr(self.text if len(self.text) <= 60 else self.text[:57] + "...")
+
+    def _at(self, column: int) -> str:
+        return f"position {self.start + column}"
+
+    def _refuse(self, node: ast.AST, what: str) -> ExpressionError:
+        return ExpressionError(f"{what} at {self._at(node.col_offset + 1)} of {self._quote()}")
+
+    def _walk(self, node: ast.expr, depth: int) -> sympy.Expr:
+        if depth == 0:
+            raise self._refuse(node, f"nested deeper than {MAX_DEPTH} levels")
+        match node:
+            case ast.Constant():
+                return self._number(node)
+            case ast.Name(id=name):
+                if name in self.symbols:
+                    return self.symbols[name]
+                if name == "pi":
+                    return self.sympy.pi
+                known = ", ".join(sorted(self.symbols)) or "none"
+                raise self._refuse(node, f"unknown symbol {name!r} (declared: {known})")
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -self._walk(operand, depth - 1)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return self._walk(operand, depth - 1)
+            case ast.BinOp():
+                spine = []  # a long sum leans to the left: walk it in a loop, so that only brackets cost depth
+                while isinstance(node, ast.BinOp):
+                    spine.append(node)
+                    node = node.left
+                value = self._walk(node, depth - 1)
+                for joint in reversed(spine):
+                    value = self._binary(joint, value, joint.op, self._walk(joint.right, depth - 1))
+                return value
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if not isinstance(
+                argument, ast.Starred
+            ):
+                inner = self._walk(argument, depth - 1)
+                if name == "sqrt":
+                    return self._power(node, inner, self.sympy.Rational(1, 2))
+                if _PHI.fullmatch(name):
+                    return self.sympy.Function(name)(inner)
+                raise self._refuse(node, f"unknown function {name!r} (known: sqrt, phi0, phi1, ...)")
+        raise self._refuse(node, f"only {_GRAMMAR} are read; found something else")
+
+    def _number(self, node: ast.Constant) -> sympy.Rational:
+        text = self.text[node.col_offset : node.end_col_offset]  # the text, not Python's float of it: "0.1" is 1/10
+        spelt = _NUMBER.fullmatch(text)
+        if not spelt:
+            raise self._refuse(node, f"{text!r} is not a decimal number")
+        if spelt.group(2) and abs(int(spelt.group(2)[1:])) > MAX_DECIMAL_EXPONENT:
+            raise self._refuse(node, f"decimal exponent beyond {MAX_DECIMAL_EXPONENT}")
+        value = Fraction(text)
+        return self._bounded(node, self.sympy.Rational(value.numerator, value.denominator))
+
+    def _binary(self, node: ast.BinOp, left: sympy.Expr, op: ast.operator, right: sympy.Expr) -> sympy.Expr:
+        match op:
+            case ast.Add():
+                return self._bounded(node, left + right)
+            case ast.Sub():
+                return self._bounded(node, left - right)
+            case ast.Mult():
+                return self._bounded(node, left * right)
+            case ast.Div():
+                if right.is_zero:
+                    raise self._refuse(node, "division by zero")
+                return self._bounded(node, left / right)
+            case ast.Pow():
+                return self._power(node, left, right)
+        raise self._refuse(node, f"only {_GRAMMAR} are read; found another operator")
+
+    def _power(self, node: ast.expr, base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
+        if not exponent.is_Rational:
+            raise self._refuse(node, f"an exponent must be a rational number, not {exponent},")
+        if abs(exponent) > MAX_EXPONENT or exponent.q > MAX_EXPONENT:
+            raise self._refuse(node, f"exponent {exponent} is beyond {MAX_EXPONENT}")
+        if exponent < 0 and base.is_zero:
+            raise self._refuse(node, "division by zero")
+        if base.is_Rational and max(base.p.bit_length(), base.q.bit_length()) * abs(exponent) > MAX_BITS:
+            raise self._refuse(node, "power too large")
+        if not exponent.is_integer and base.is_number and base.is_negative:
+            raise self._refuse(node, "root of a negative number")
+        return self._bounded(node, base**exponent)
+
+    def _bounded(self, node: ast.expr, value: sympy.Expr) -> sympy.Expr:
+        """`value`, unless it grew out of proportion: what comes next would have to carry it."""
+        if value.is_Rational and max(value.p.bit_length(), value.q.bit_length()) > MAX_BITS:
+            raise self._refuse(node, f"number of more than {MAX_BITS} bits")
+        if value.is_Pow and value.exp.is_Rational and abs(value.exp) > MAX_EXPONENT:
+            raise self._refuse(node, f"exponent {value.exp} is beyond {MAX_EXPONENT}")
+        if value.is_number and (value.is_finite is False or value.is_real is False):
+            raise self._refuse(node, "not a finite real number")
+        return value
+
+
+# ---------------------------------------------------------------- number fields
+
+
+@dataclass(frozen=True)
+class Field:
+    """A number field: float64 (`FLOAT64`) or mpmath at a number of decimal digits (`mpfield(digits)`).
+
+    Coefficients are written once, exactly, and enter a computation through `number`.
+
+    >>> FLOAT64.number("1/3"), mpfield(30).number("1/3")
+    (0.3333333333333333, mpf('0.333333333333333333333333333333338'))
+    """
+
+    name: str
+    digits: int
+
+    @property
+    def is_mpmath(self) -> bool:
+        """Whether numbers are mpmath numbers (True) or python floats and float64 tensors (False)."""
+        return self.name == "mpmath"
+
+    @property
+    def context(self) -> contextlib.AbstractContextManager:
+        """Context manager in which mpmath works at this field's digits (no effect for float64)."""
+        if not self.is_mpmath:
+            return contextlib.nullcontext()
+        import mpmath
+
+        return mpmath.workdps(self.digits)
+
+    def number(self, exact: Any) -> Any:
+        """`exact` (Fraction, int, float, Decimal, text, SymPy number) in this field, correctly rounded.
+
+        A float means its shortest decimal in mpmath (0.1 is 1/10 there) and itself in float64.
+        Raises `ExpressionError` for what is not a finite real number.
+        """
+        if not self.is_mpmath and isinstance(exact, float):
+            if not math.isfinite(exact):
+                raise ExpressionError(f"{exact} is not a finite number")
+            return float(exact)
+        value = exact_value(exact)
+        return self._ratio(value) if isinstance(value, Fraction) else _irrational(value, self)
+
+    def _ratio(self, value: Fraction) -> Any:
+        if not self.is_mpmath:
+            try:
+                return value.numerator / value.denominator  # correctly rounded by Python
+            except OverflowError:
+                raise ExpressionError("a number beyond the range of float64") from None
+        import mpmath
+
+        with mpmath.workdps(self.digits + 10):
+            number = mpmath.mpf(value.numerator) / value.denominator
+        with mpmath.workdps(self.digits):
+            return +number
+
+    def gauss_legendre(self, n: int) -> tuple[list, list]:
+        """Nodes and weights, on [0, 1] and in increasing order, of the n-point Gauss-Legendre rule.
+
+        Exact for polynomials of degree 2n - 1; every number is accurate to its last digit.
+
+        >>> nodes, weights = FLOAT64.gauss_legendre(2)
+        >>> weights, nodes[0] + nodes[1]
+        ([0.5, 0.5], 1.0)
+        """
+        if n < 1:
+            raise ExpressionError(f"a quadrature rule needs at least one node, not {n}")
+        nodes, weights = _gauss_legendre(n, self)
+        return list(nodes), list(weights)
+
+    def stack(self, numbers: Sequence[Any]) -> Any:
+        """Numbers, or equally shaped arrays of them, along a new first axis: a float64 tensor, or an object array."""
+        if not self.is_mpmath:
+            return torch.stack([torch.as_tensor(number, dtype=torch.float64) for number in numbers])
+        stacked = np.empty((len(numbers), *np.shape(numbers[0])), dtype=object)
+        for i, number in enumerate(numbers):
+            stacked[i] = number
+        return stacked
+
+
+FLOAT64 = Field("float64", 15)
+
+
+@functools.cache
+def mpfield(digits: int) -> Field:
+    """The field of mpmath numbers with so many decimal digits (at least 15).
+
+    >>> mpfield(50) is mpfield(50)
+    True
+    """
+    if not isinstance(digits, int) or not 15 <= digits <= 10_000:
+        raise ExpressionError(f"digits must be a whole number from 15 to 10000, not {digits!r}")
+    return Field("mpmath", digits)
+
+
+def field_of(number: Any) -> Field:
+    """The field a number lives in; mpmath numbers carry no precision of their own, so the ambient one counts.
+
+    >>> field_of(0.5) is FLOAT64
+    True
+    """
+    if isinstance(number, (int, float, torch.Tensor, np.floating, np.integer)):
+        return FLOAT64
+    if isinstance(number, np.ndarray) and number.dtype != object:
+        return FLOAT64
+    import mpmath
+
+    if isinstance(number, (mpmath.mpf, np.ndarray)):
+        return mpfield(max(15, mpmath.mp.dps))
+    raise ExpressionError(f"{type(number).__name__} is in no number field; known: float, float64 tensor, mpmath.mpf")
+
+
+def exact_value(number: Any) -> Fraction | sympy.Expr:
+    """What `number` means exactly: a Fraction, or a SymPy expression where it is irrational.
+
+    A float means its shortest decimal: 0.1 is 1/10. Text goes through `parse`.
+
+    >>> exact_value(0.1), exact_value("1/3"), exact_value("sqrt(2)")
+    (Fraction(1, 10), Fraction(1, 3), sqrt(2))
+    """
+    if isinstance(number, Rational):
+        return Fraction(int(number.numerator), int(number.denominator))
+    if isinstance(number, (float, np.floating, Decimal)):
+        if not math.isfinite(number):
+            raise ExpressionError(f"{number} is not a finite number")
+        return Fraction(repr(float(number))) if not isinstance(number, Decimal) else Fraction(number)
+    if isinstance(number, str):
+        number = parse(number)
+    import sympy
+
+    if not isinstance(number, sympy.Expr):
+        raise ExpressionError(
+            f"{type(number).__name__} is no exact number; known: int, Fraction, text, SymPy expression"
+        )
+    if number.is_Rational:
+        return Fraction(int(number.p), int(number.q))
+    if number.free_symbols:
+        names = ", ".join(sorted(map(str, number.free_symbols)))
+        raise ExpressionError(f"{number} is no number: it contains {names}")
+    return number
+
+
+@functools.lru_cache(maxsize=4096)
+def _irrational(value: sympy.Expr, field: Field) -> Any:
+    import mpmath
+    import sympy
+
+    if value.atoms(sympy.Float):  # 0.1 in a SymPy Float means 1/10 like everywhere
+        return field.number(sympy.nsimplify(value, rational=True))
+    # evalf certifies the digits it returns; precision 1 marks a value it could not tell from zero
+    wide = sympy.N(value, field.digits + 15)
+    if not wide.is_Float or wide._prec == 1:
+        if sympy.radsimp(sympy.expand(value)).is_zero:
+            return field.number(0)
+        raise ExpressionError(f"{value} has no finite real value")
+    with mpmath.workdps(field.digits + 15):
+        number = mpmath.mpf(wide._mpf_)
+        if not field.is_mpmath:
+            return float(number)
+    with field.context:
+        return +number
+
+
+@functools.cache
+def _gauss_legendre(n: int, field: Field) -> tuple[tuple, tuple]:
+    """Newton on the Legendre recurrence, 15 digits beyond the field's, rounded once at the end."""
+    import mpmath
+
+    half = []
+    with mpmath.workdps(field.digits + 15):
+        tiny = mpmath.mpf(10) ** (-field.digits - 8)
+        for i in range((n + 1) // 2):
+            x = mpmath.cos(mpmath.pi * (i + mpmath.mpf(3) / 4) / (n + mpmath.mpf(1) / 2))
+            while True:
+                below, here = mpmath.mpf(1), x
+                for k in range(2, n + 1):
+                    below, here = here, ((2 * k - 1) * x * here - (k - 1) * below) / k
+                slope = n * (x * here - below) / (x * x - 1)
+                step = here / slope
+                x -= step
+                if abs(step) < tiny:
+                    break
+            if 2 * i + 1 == n:
+                x = mpmath.mpf(0)
+            # 1/(1 - x^2)/slope^2 at the root; the slope changes by O(step) only
+            half.append(((1 - x) / 2, (1 + x) / 2, 1 / ((1 - x * x) * slope * slope)))
+    lower = [(a, w) for a, _, w in half]
+    upper = [(b, w) for _, b, w in half[: n // 2]]
+    rule = lower + upper[::-1]
+    with field.context:
+        to_field = (lambda v: +v) if field.is_mpmath else float
+        return tuple(to_field(x) for x, _ in rule), tuple(to_field(w) for _, w in rule)

@@ -1,0 +1,415 @@
+"""Isotropic diffusion processes: a few lines of SymPy in, every coefficient a solver needs out."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..exceptions import OdekitError, TimeRangeError, unknown
+from ..expressions import exact_value
+from .inverse import newton
+from .kinds import Floats, Mpmath, Tensors, elementwise, number
+
+if TYPE_CHECKING:
+    import sympy
+
+    from ..operators import Scalar
+
+Number = float | torch.Tensor | Any  # python float, float64 tensor, mpmath.mpf, or an object array of them
+
+
+class IsotropicProcess:
+    """A forward process with x_t = alpha(t) x_0 + sigma(t) eps, defined by SymPy expressions for alpha and sigma.
+
+    A subclass gives `define(t, **parameters)`, whose signature declares the parameters and their defaults, and which
+    returns a dict with "alpha" or "log_alpha" and with "sigma" or "log_sigma"; without a sigma the process preserves
+    variance, sigma^2 = 1 - alpha^2. Optional are `stable(t, **parameters)`, the same or derived quantities rewritten so
+    that they do not cancel; `inverse(kappa, **parameters)`, t in closed form; `domain`, where t is valid; `t_min`,
+    `t_max`, where samplers work; and `check()`, which refuses bad parameters. Log-SNR must decrease in t.
+
+    All else is derived: every method that takes a time also takes a float64 tensor of times (any shape, with autograd),
+    an mpmath number (at the ambient precision) or an object array of them, and returns the same kind. t has no unit but
+    the process's own. At an end where alpha or sigma vanishes, floats and tensors are +-inf where the mathematics is.
+    Times outside `domain` raise `TimeRangeError`.
+
+    Instances are immutable, hashable, equal by class and parameters, and pickle by constructor arguments.
+
+    >>> class Cubic(IsotropicProcess):
+    ...     name, t_min, t_max = "cubic", 0.1, 4.0
+    ...     def define(t, scale=2):
+    ...         return {"alpha": 1, "sigma": scale * t**3}
+    >>> Cubic().diffusion_squared(1.0), Cubic(scale=3).time_at_kappa(24.0)
+    (24.0, 2.0)
+    """
+
+    name: str = ""
+    domain: tuple[float, float] = (0.0, math.inf)
+    t_min: float = 1e-3
+    t_max: float = 1.0
+    defaults: Mapping[str, Any] = MappingProxyType({})
+
+    define: Callable[..., dict[str, Any]]
+    stable: Callable[..., dict[str, Any]] | None = None
+    inverse: Callable[..., Any] | None = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "define" in vars(cls):
+            declared = list(inspect.signature(cls.define).parameters.values())[1:]
+            cls.defaults = MappingProxyType({p.name: p.default for p in declared})
+        if "__init__" not in vars(cls) and cls.__init__ is IsotropicProcess.__init__:
+            options = {**cls.defaults, "t_min": cls.t_min, "t_max": cls.t_max}
+            cls.__signature__ = inspect.Signature(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+                for name, value in options.items()
+            )
+
+    def __init__(self, **parameters: Any) -> None:
+        options = {**self.defaults, "t_min": self.t_min, "t_max": self.t_max}
+        for name in parameters:
+            if name not in options:
+                raise unknown(f"parameter of {type(self).__name__}", name, options)
+        options.update(parameters)
+        for name, value in options.items():
+            if value is inspect.Parameter.empty:
+                raise OdekitError(f"{type(self).__name__} needs a value for {name}")
+            options[name] = self._parameter(name, value)
+        exact = tuple(exact_value(options[name]) for name in self.defaults)
+        vars(self)["_exact"], vars(self)["_floats"] = exact, tuple(map(float, exact))
+        self._fix(options)
+
+    def _fix(self, options: dict[str, Any]) -> None:
+        """Sets the parameters for good, and checks them."""
+        vars(self).update(options)
+        vars(self)["parameters"] = MappingProxyType(options)
+        vars(self)["_limits"] = {}
+        self.check()
+        low, high = self.domain
+        if not low <= self.t_min < self.t_max <= high or math.isinf(self.t_max):
+            raise TimeRangeError(
+                f"{type(self).__name__}: t_min = {self.t_min} and t_max = {self.t_max} must satisfy "
+                f"{low} <= t_min < t_max <= {high}, and be finite"
+            )
+
+    def _parameter(self, name: str, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (numbers.Real, str)):
+            raise OdekitError(f"{type(self).__name__}: {name} must be a number, not {type(value).__name__}")
+        if isinstance(value, numbers.Real) and not math.isfinite(value):
+            raise OdekitError(f"{type(self).__name__}: {name} = {value} is not finite")
+        exact = exact_value(value)
+        if not isinstance(exact, Fraction):
+            raise OdekitError(f"{type(self).__name__}: {name} = {value} must be rational")
+        return value if isinstance(value, (int, Fraction)) and not name.startswith("t_m") else float(exact)
+
+    def check(self) -> None:
+        """Refuses parameters for which the process makes no sense (nothing to refuse by default)."""
+
+    def _positive(self, *names: str) -> None:
+        for name in names:
+            if not self.parameters[name] > 0:
+                raise OdekitError(f"{type(self).__name__}: {name} = {self.parameters[name]} must be positive")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"processes are immutable: make a new {type(self).__name__}({name}={value!r}) instead")
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.parameters == other.parameters
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.parameters.values()))
+
+    def __reduce__(self) -> tuple:
+        return _rebuild, (type(self), dict(self.parameters))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.parameters.items())})"
+
+    # ------------------------------------------------------------ symbols and code
+
+    @property
+    def t(self) -> sympy.Symbol:
+        """The SymPy symbol of time that all expressions use."""
+        from .derivation import TIME
+
+        return TIME
+
+    @property
+    def expressions(self) -> Mapping[str, sympy.Expr]:
+        """Quantity name -> SymPy expression in `t` and the parameters' symbols, derived on first use.
+
+        >>> from odekit.processes import RectifiedFlow
+        >>> RectifiedFlow().expressions["diffusion_squared"]
+        -2*t/(t - 1)
+        """
+        from .derivation import derivation
+
+        return derivation(type(self))
+
+    def compile(self, expression: Any) -> Callable[[Number], Number]:
+        """A function of time, in every number kind, from a SymPy expression in `t` and the parameters' symbols.
+
+        Expressions are rewritten with expm1 and log1p before they are printed; what cancels otherwise is the caller's
+        to simplify. Compiled once per expression, whatever the parameters' values.
+
+        >>> from odekit.processes import VP
+        >>> process = VP()
+        >>> process.compile(1 - process.expressions["alpha"] ** 2)(1e-5)
+        1.0009944...e-06
+        """
+        import sympy
+
+        from .code import compiled
+
+        code = compiled(sympy.sympify(expression), self._arguments())
+
+        def function(t: Number) -> Number:
+            return elementwise(lambda s: self._run(code, "t", *self._checked_time(s)), t)
+
+        return function
+
+    def _arguments(self, variable: sympy.Symbol | None = None) -> tuple[sympy.Symbol, ...]:
+        return (self.t if variable is None else variable, *self.expressions.parameters.values())
+
+    def _code(self, quantity: str) -> Any:
+        return _code(type(self), quantity)
+
+    def _run(self, code: Any, variable: str, kind: type, x: Any) -> Any:
+        """`code` at `x`, which means a time, or a value of the variable that an inverse starts from."""
+        run = {Floats: code.on_float, Tensors: code.on_torch, Mpmath: code.on_mpmath}[kind]
+        result = run(x, *self._values(variable, kind, x))
+        infinite = kind.isinf(result)
+        if variable != "t" or not kind.any(infinite):
+            return result
+        # 1/0 at an end of the range: zeros have lost their sign on the way, the limit from inside has it
+        within = x + ((self.t_min + self.t_max) / 2 - x) * 2.0**-30
+        turned = infinite & (run(within, *self._values(variable, kind, within)) * result < 0)
+        return kind.where(turned, -result, result)
+
+    def _values(self, variable: str, kind: type, x: Any) -> tuple:
+        """The parameters' values where `variable` is `x` (constants here; a tabulated process looks its cell up)."""
+        return self._exact if kind is Mpmath else self._floats
+
+    def _at(self, quantity: str, t: Number) -> Number:
+        code = self._code(quantity)
+        return elementwise(lambda s: self._run(code, "t", *self._checked_time(s)), t)
+
+    def check_times(self, t: Number) -> None:
+        """Raises `TimeRangeError`, naming the value, unless every time lies in `domain`.
+
+        >>> from odekit.processes import RectifiedFlow
+        >>> RectifiedFlow().check_times(0.5)
+        """
+        elementwise(lambda s: self._checked_time(s)[1], t)
+
+    def _checked_time(self, t: Number) -> tuple[type, Any]:
+        kind, t = number(t)
+        low, high = self.domain
+        if kind is Tensors:
+            outside = ~((t >= low) & (t <= high) & (t < math.inf))
+            if not bool(outside.any()):
+                return kind, t
+            culprit = t[outside].flatten()[0].item()
+        elif low <= t <= high and t < math.inf:
+            return kind, t
+        else:
+            culprit = t
+        end = "inf)" if math.isinf(high) else f"{high:g}]"
+        raise TimeRangeError(f"t = {culprit} is outside the range of {type(self).__name__}, [{low:g}, {end}")
+
+    # ------------------------------------------------------------ functions of time
+
+    def alpha(self, t: Number) -> Number:
+        """Scale of the data in x_t = alpha x_0 + sigma eps."""
+        return self._at("alpha", t)
+
+    def sigma(self, t: Number) -> Number:
+        """Standard deviation of the noise in x_t = alpha x_0 + sigma eps."""
+        return self._at("sigma", t)
+
+    def log_alpha(self, t: Number) -> Number:
+        """ln alpha, accurate also where alpha is near one."""
+        return self._at("log_alpha", t)
+
+    def log_sigma(self, t: Number) -> Number:
+        """ln sigma, accurate also where sigma is near one."""
+        return self._at("log_sigma", t)
+
+    def logsnr(self, t: Number) -> Number:
+        """ln(alpha/sigma): half of what much of the literature calls log-SNR (lambda of Lu et al. 2022, section 3)."""
+        return self._at("logsnr", t)
+
+    def kappa(self, t: Number) -> Number:
+        """Noise-to-signal ratio sigma/alpha ("EDM's sigma", rho of DEIS)."""
+        return self._at("kappa", t)
+
+    def alpha_over_sigma(self, t: Number) -> Number:
+        """Signal-to-noise ratio alpha/sigma."""
+        return self._at("alpha_over_sigma", t)
+
+    def alpha_rate(self, t: Number) -> Number:
+        """d alpha/dt."""
+        return self._at("alpha_rate", t)
+
+    def sigma_rate(self, t: Number) -> Number:
+        """d sigma/dt."""
+        return self._at("sigma_rate", t)
+
+    def logsnr_rate(self, t: Number) -> Number:
+        """d/dt ln(alpha/sigma), which is negative."""
+        return self._at("logsnr_rate", t)
+
+    def drift(self, t: Number) -> Number:
+        """F in dx = F x dt + G dw: alpha'/alpha (Song et al. 2021, equation 5)."""
+        return self._at("drift", t)
+
+    def diffusion_squared(self, t: Number) -> Number:
+        """G^2 in dx = F x dt + G dw: d(sigma^2)/dt - 2 F sigma^2 (Kingma et al. 2021, equation 16)."""
+        return self._at("diffusion_squared", t)
+
+    # ------------------------------------------------------------ inverses
+
+    def time_at_logsnr(self, logsnr: Number) -> Number:
+        """The time where ln(alpha/sigma) has this value; +-inf give the ends, where the process reaches them.
+
+        Closed form where there is one, else a safeguarded Newton iteration with the implicit function's gradient.
+        Raises `TimeRangeError` for a value the process never takes.
+
+        >>> from odekit.processes import VP
+        >>> process = VP()
+        >>> process.time_at_logsnr(float("inf")), process.time_at_logsnr(process.logsnr(0.5))
+        (0.0, 0.5)
+        """
+        return elementwise(lambda x: self._time_at("logsnr", x), logsnr)
+
+    def time_at_kappa(self, kappa: Number) -> Number:
+        """The time where sigma/alpha has this value; 0 and inf give the ends, where the process reaches them."""
+        return elementwise(lambda x: self._time_at("kappa", x), kappa)
+
+    def time_at_alpha_over_sigma(self, ratio: Number) -> Number:
+        """The time where alpha/sigma has this value; inf and 0 give the ends, where the process reaches them."""
+        return elementwise(lambda x: self._time_at("alpha_over_sigma", x), ratio)
+
+    def _time_at(self, variable: str, x: Number) -> Number:
+        kind, x = number(x)
+        if kind is Mpmath:
+            from mpmath import mp
+
+            with mp.workprec(mp.prec + 30):
+                t = self._solve(variable, kind, x)
+            return +t
+        return self._solve(variable, kind, x)
+
+    def _solve(self, variable: str, kind: type, x: Any) -> Any:
+        self._check_reached(variable, kind, x)
+        low, high = self.domain
+        noiseless, signalless = _ENDS[variable]
+        at_high = x == signalless
+        # a closed form knows its way to kappa = 0, and its gradient there
+        at_low = (x == noiseless) & (variable == "logsnr" or self.expressions["time_at_" + variable] is None)
+        at_end = at_low | at_high
+        if not kind.any(at_end):
+            return self._solve_inside(variable, kind, x)
+        t = self._solve_inside(variable, kind, kind.where(at_end, self._inside(variable), x))
+        return kind.where(at_low, low, kind.where(at_high, high, t))
+
+    def _solve_inside(self, variable: str, kind: type, x: Any) -> Any:
+        low, high = self.domain
+        if self.expressions["time_at_" + variable] is None:
+            return kind.clip(self._newton(variable, kind, x), low, high)
+        code = self._code("time_at_" + variable)
+        t = self._run(code, variable, kind, x)
+        lost = ~kind.isfinite(t) if kind is Tensors else not kind.isfinite(t)
+        if kind.any(lost):  # the closed form overflowed on its way: solve there, and keep its NaN out of the graph
+            inside = self._inside(variable)
+            solved = self._newton(variable, kind, kind.where(lost, x, inside))
+            t = kind.where(lost, solved, self._run(code, variable, kind, kind.where(lost, inside, x)))
+        return kind.clip(t, low, high)
+
+    def _newton(self, variable: str, kind: type, x: Any) -> Any:
+        target = x if variable == "logsnr" else kind.log(x) if variable == "alpha_over_sigma" else -kind.log(x)
+
+        def function(quantity: str) -> Callable[[Any], Any]:
+            code = self._code(quantity)  # of any kind: the search for a scalar's time runs on tensors
+            return lambda t: self._run(code, "t", *number(t))
+
+        return newton(function("logsnr"), function("logsnr_rate"), target, self.domain)
+
+    def _inside(self, variable: str) -> float:
+        """A value that `variable` takes in the middle of the sampling range: a harmless stand-in."""
+        return self._run(self._code(variable), "t", Floats, (self.t_min + self.t_max) / 2)
+
+    def _reached(self, variable: str) -> tuple[float, float]:
+        """The least and the greatest value that `variable` takes on the domain, with room for rounding."""
+        ends = [self._run(self._code(variable), "t", Floats, end) for end in self.domain]
+        low, high = sorted(limit if math.isnan(end) else end for end, limit in zip(ends, _ENDS[variable], strict=True))
+        relative, absolute = 1e-12, 1e-12 if variable == "logsnr" else 0.0
+        return (
+            low - relative * abs(low) - absolute if math.isfinite(low) else low,
+            high + relative * abs(high) + absolute if math.isfinite(high) else high,
+        )
+
+    def _check_reached(self, variable: str, kind: type, x: Any) -> None:
+        if variable not in self._limits:
+            self._limits[variable] = self._reached(variable)
+        low, high = self._limits[variable]
+        missed = ~((x >= low) & (x <= high)) if kind is Tensors else not low <= x <= high
+        if kind.any(missed):
+            culprit = x[missed].flatten()[0].item() if kind is Tensors else x
+            raise TimeRangeError(
+                f"{type(self).__name__} never has {variable} = {culprit}; its values are [{low:.6g}, {high:.6g}]"
+            )
+
+    # ------------------------------------------------------------ operators
+
+    def transition(self, t: Number, s: Number) -> Scalar:
+        """Psi(t, s) = alpha_t/alpha_s, which carries the mean from time s to time t, as an operator."""
+        from ..operators import Scalar
+
+        source = self.alpha(s)
+        vanishes = source == 0
+        if vanishes.any() if hasattr(vanishes, "any") else vanishes:
+            raise TimeRangeError(f"{type(self).__name__}: no transition starts at t = {s}, where alpha = 0")
+        return Scalar(self.alpha(t) / source)
+
+    def covariance(self, t: Number) -> Scalar:
+        """Covariance sigma_t^2 of the noise in x_t, as an operator."""
+        from ..operators import Scalar
+
+        return Scalar(self.sigma(t) ** 2)
+
+    def factor(self, t: Number) -> Scalar:
+        """sigma_t, a factor of the covariance, as an operator."""
+        from ..operators import Scalar
+
+        return Scalar(self.sigma(t))
+
+    def latex(self) -> str:
+        """alpha, sigma, drift and diffusion as a paper would print them: an `align` block."""
+        from .derivation import latex
+
+        return latex(self.expressions)
+
+
+_ENDS = {"logsnr": (math.inf, -math.inf), "kappa": (0.0, math.inf), "alpha_over_sigma": (math.inf, 0.0)}
+
+
+@functools.cache
+def _code(process: type, quantity: str) -> Any:
+    """The compiled quantity of a process class: parameters are arguments, so its instances share it."""
+    from .code import compiled
+    from .derivation import INVERSES, TIME, derivation
+
+    known = derivation(process)
+    return compiled(known[quantity], (INVERSES.get(quantity, TIME), *known.parameters.values()))
+
+
+def _rebuild(process: type, parameters: dict[str, Any]) -> IsotropicProcess:
+    return process(**parameters)
