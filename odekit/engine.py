@@ -63,27 +63,29 @@ class Segment:
 def run(
     segments: list[Segment],
     call: Callable[[int, torch.Tensor], torch.Tensor],
-    x: torch.Tensor,
+    start: list[torch.Tensor],
     noise: Callable[[int], torch.Tensor] | None = None,
     differentiable: bool = False,
     watch: Callable[[torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
-    """The state after all segments, from x (B, *shape); ``call(k, y)`` is model evaluation number k.
+    """The state after all segments, from the registers alive at the start, the state (B, *shape) first.
+
+    ``call(k, y)`` is model evaluation number k.
 
     Coefficients are python floats (0-d tensors when ``differentiable``): they reach the kernels as arguments, x keeps
     its dtype and device and nothing waits for the device. ``watch`` sees the state after every step.
     """
-    registers, k, z = [x], 0, 0
+    registers, k, z = list(start), 0, 0
     for segment in segments:
         for asked, carried in segment.graph() if differentiable else segment.program:
             for terms in asked:
-                y = _combine(terms, registers, x)
+                y = _combine(terms, registers, start[0])
                 registers.append(call(k, y))
                 k += 1
             for _ in range(segment.draws):
                 registers.append(noise(z))
                 z += 1
-            registers = [_combine(terms, registers, x) for terms in carried]
+            registers = [_combine(terms, registers, start[0]) for terms in carried]
             if watch is not None:
                 watch(registers[0])
     return registers[0]

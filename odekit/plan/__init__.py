@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from odekit import grids, methods
+from odekit.plan.build import segments
 from odekit.plan.gauge import Comparison, same
 from odekit.plan.program import Plan, Table
 
@@ -24,9 +26,6 @@ def plan(method: Any, flow, grid: torch.Tensor, network_times=None, precision: i
     >>> ok.plan("ddim", flow, ok.grid("logsnr", ok.VP(), 10)).evaluations
     10
     """
-    from odekit import grids, methods
-    from odekit.plan.build import segments
-
     method = methods.get(method, **options)
     if not (torch.is_tensor(grid) and grid.requires_grad):
         grid = torch.as_tensor(grid, dtype=torch.float64)

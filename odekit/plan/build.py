@@ -15,16 +15,27 @@ from odekit.methods.base import Method
 from odekit.plan.rows import Recorder, Row, flatten, unflatten
 
 
-def segments(method: Method, field, grid: torch.Tensor, network_times=None, precision: int | None = None) -> list:
-    """The segments of a method on a grid: consecutive steps of equal phase and equal carry share one table."""
+def segments(
+    method: Method,
+    field,
+    grid: torch.Tensor,
+    network_times=None,
+    precision: int | None = None,
+    first: int = 0,
+    names: tuple[str, ...] = ("x",),
+) -> list:
+    """The segments of a method on a grid: consecutive steps of equal phase and equal carry share one table.
+
+    ``first`` and ``names``: the step to begin with and the registers alive there, for a run already under way.
+    """
     if not method.is_plannable:
         raise MethodError(f"{method.name} is implicit and runs eagerly; {method.plannable_variant}")
     numbers = FLOAT64 if precision is None else mpfield(precision)
     with nullcontext() if precision is None else numbers.context:
-        return list(_segments(method, field, grid, network_times, numbers))
+        return list(_segments(method, field, grid, network_times, numbers, first, names))
 
 
-def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers: Field):
+def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers: Field, i: int, names: tuple):
     times = _vector(grid, numbers)
     network = times if network_times is None else _vector(network_times, numbers)
     if len(network) != len(times):
@@ -32,8 +43,6 @@ def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers:
     index = _vector(torch.arange(len(times), dtype=torch.float64), numbers)
     steps = len(times) - 1
     phases = method.phases(steps, ends_noise_free(field, grid))
-    names: tuple[str, ...] = ("x",)
-    i = 0
     while i < steps:
         j = i
         while j + 1 < steps and phases[j + 1] == phases[i]:

@@ -93,10 +93,12 @@ class Plan:
         noise: Callable[[int], torch.Tensor] | None = None,
         differentiable: bool = False,
         watch: Callable[[torch.Tensor], None] | None = None,
+        carry: tuple[torch.Tensor, ...] = (),
     ) -> torch.Tensor:
         """Run the program from x (B, *shape) with ``model(x, t)``; ``noise(k)`` answers draw number k.
 
-        ``differentiable`` keeps the gradients of the table and passes times to the model as tensors. Raises ModelError
+        ``differentiable`` keeps the gradients of the table and passes times to the model as tensors; ``carry`` are the
+        registers beside x that a plan built to take up a run under way starts with. Raises ModelError
         for a model that returns a wrong shape, a wrong dtype or NaN, DivergenceError for a state that overflows.
         """
         if not (torch.is_tensor(x) and x.is_floating_point() and x.ndim >= 1):
@@ -114,9 +116,9 @@ class Plan:
                 )
             return output
 
-        result = engine.run(self.segments, call, x, noise, differentiable, watch)
+        result = engine.run(self.segments, call, [x, *carry], noise, differentiable, watch)
         if not torch.isfinite(result.detach()).all():  # the one wait for the device, at the end
-            self._diagnose(call, x, noise)
+            self._diagnose(call, [x, *carry], noise)
         return result
 
     def _bound(self, model: Callable, differentiable: bool) -> Callable:
@@ -126,7 +128,7 @@ class Plan:
         moments = (times if differentiable else times.detach()).unbind()
         return lambda k, y: model(y, moments[k])
 
-    def _diagnose(self, call: Callable, x: torch.Tensor, noise) -> None:
+    def _diagnose(self, call: Callable, start: list[torch.Tensor], noise) -> None:
         """Run again, slowly, to name the evaluation at which the numbers broke."""
 
         def watched(k: int, y: torch.Tensor) -> torch.Tensor:
@@ -141,7 +143,7 @@ class Plan:
                 raise ModelError(f"{at}: the model returned NaN or inf for a finite input")
             return output
 
-        engine.run(self.segments, watched, x, noise)
+        engine.run(self.segments, watched, start, noise)
         raise DivergenceError(f"the last step of {self.name or 'the solver'} overflows; take more steps")
 
     def dense(self) -> Table:

@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 
+from odekit import grids, methods
 from odekit.exceptions import ModelError, OdekitError
+from odekit.plan.build import ends_noise_free, segments
+from odekit.plan.program import Plan
+from odekit.plan.rows import flatten
+from odekit.solve.eager import instants, march, under_way
 from odekit.solve.reference import Reference, reference
 
 __all__ = ["Reference", "Solution", "Statistics", "reference", "solve"]
@@ -57,10 +62,6 @@ def solve(
     >>> ok.solve(flow, torch.zeros(4, 1).double(), "ddim", ok.grid("logsnr", ok.VP(), 10)).shape
     torch.Size([4, 1])
     """
-    from odekit import grids, methods
-    from odekit.plan.build import ends_noise_free
-    from odekit.solve import eager as marching
-
     _check_state(flow, x)
     if grid is None:
         from odekit.solve import adaptive
@@ -72,17 +73,19 @@ def solve(
     grids.check(grid, flow.process)
     states = [x] if full else None
     watch = states.append if full else None
-    if history is None and not eager and method.is_plannable:
-        from odekit import plan as build
-
-        program = build(method, flow, grid)
-        result = program(flow.model, x, differentiable=grid.requires_grad, watch=watch)
-        evaluations = program.evaluations
+    field = _Counting(flow)
+    if eager or not method.is_plannable:
+        result = march(method, field, grid, x, ends_noise_free(flow, grid), history, watch)
+        evaluations = field.evaluations
     else:
-        counted = _Counting(flow)
-        noise_free = ends_noise_free(flow, grid)
-        result = marching.march(method, counted, grid, x, noise_free, history, watch)
-        evaluations = counted.evaluations
+        first, names, carry = 0, ("x",), (x,)
+        if history is not None:
+            first, under = under_way(method, field, instants(grid), history)
+            names, carry = flatten(under)
+        built = segments(method, flow, grid, first=first, names=names)
+        plan = Plan(tuple(built), flow.prediction, flow.process, name=method.name)
+        result = plan(flow.model, carry[0], differentiable=grid.requires_grad, watch=watch, carry=tuple(carry[1:]))
+        evaluations = field.evaluations + plan.evaluations
     if not full:
         return result
     steps = len(grid) - 1

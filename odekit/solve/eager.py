@@ -27,23 +27,27 @@ def march(
 ) -> torch.Tensor:
     """The state at grid[-1]; with ``history`` (k, B, *shape), exact states at grid[:k], marching starts at grid[k-1]
     with the full formula."""
-    f = method.coordinates(field)
     nodes = instants(grid)
     steps = len(nodes) - 1
     phases = method.phases(steps, noise_free_end)
-    first, carry = 0, {"x": x}
-    if history is not None:
-        first = len(history) - 1
-        if not method.history <= first < steps:
-            raise OdekitError(
-                f"history holds {len(history)} states; {method.name} looks back over {method.history + 1} nodes and "
-                f"the grid has {steps + 1}"
-            )
-        past = slice(first - method.history, first + 1)
-        carry = method.carry_from(f, nodes[past][::-1], list(history[past].flip(0)))
+    first, carry = (0, {"x": x}) if history is None else under_way(method, field, nodes, history)
+    f = method.coordinates(field)
     for i in range(first, steps):
         window = tuple(nodes[max(0, i - method.history) : i + 2][::-1])
         carry = method.step(f, window, carry, phases[i])
         if watch is not None:
             watch(carry["x"])
     return carry["x"]
+
+
+def under_way(method: Method, field, nodes: list[Instant], history: torch.Tensor) -> tuple[int, dict]:
+    """The step to go on with, and the carry there, from exact states at the first nodes of a grid."""
+    first = len(history) - 1
+    if not method.history <= first < len(nodes) - 1:
+        raise OdekitError(
+            f"history holds {len(history)} states; {method.name} looks back over {method.history + 1} nodes of a grid, "
+            f"and this one has {len(nodes)}"
+        )
+    past = slice(first - method.history, first + 1)
+    carry = method.carry_from(method.coordinates(field), nodes[past][::-1], list(history[past].flip(0)))
+    return first, carry

@@ -79,6 +79,11 @@ def _runge_kutta(rhs: Callable, t0: float, t1: float, x: np.ndarray, tol: float)
 
 def _extrapolation(rhs: Callable, t0: float, t1: float, x: np.ndarray, tol: float) -> np.ndarray:
     """Gragg's modified midpoint rule with 2, 4, ..., 16 substeps, extrapolated in h^2, with step control."""
+    with np.errstate(all="ignore"):  # a step too large may overflow: it is rejected
+        return _stepped(rhs, t0, t1, x, tol)
+
+
+def _stepped(rhs: Callable, t0: float, t1: float, x: np.ndarray, tol: float) -> np.ndarray:
     t, h = t0, (t1 - t0) / 8
     smallest = 1e-13 * max(abs(t0), abs(t1))
     while t != t1:
@@ -108,7 +113,6 @@ def _extrapolation(rhs: Callable, t0: float, t1: float, x: np.ndarray, tol: floa
 def _midpoint(rhs: Callable, t: float, H: float, x: np.ndarray, slope: np.ndarray, substeps: int) -> np.ndarray:
     h = H / substeps
     before, now = x, x + h * slope
-    with np.errstate(all="ignore"):
-        for i in range(1, substeps):
-            before, now = now, before + 2 * h * rhs(t + i * h, now)
-        return 0.5 * (before + now + h * rhs(t + H, now))
+    for i in range(1, substeps):
+        before, now = now, before + 2 * h * rhs(t + i * h, now)
+    return 0.5 * (before + now + h * rhs(t + H, now))
