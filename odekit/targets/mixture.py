@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from ..exceptions import TargetError
 from . import products
@@ -39,13 +40,14 @@ class GaussianMixture:
         if means.ndim != 2 or 0 in means.shape:
             raise TargetError(f"means must be (components, dimension), got shape {tuple(means.shape)}")
         weights = _read_weights(weights, len(means))
-        self._assign(means, read_covariances(scales, *means.shape), torch.log(weights), shape, budget)
+        self._assign(means, read_covariances(scales, *means.shape), weights, shape, budget)
 
-    def _assign(self, means: Tensor, covariances: Covariances, log_weights: Tensor, shape: Any, budget: int) -> None:
+    def _assign(self, means: Tensor, covariances: Covariances, weights: Tensor, shape: Any, budget: int) -> None:
         self.shape = tuple(means.shape[1:]) if shape is None else tuple(int(n) for n in shape)
         if math.prod(self.shape) != means.shape[1]:
             raise TargetError(f"shape {self.shape} holds {math.prod(self.shape)} numbers, means have {means.shape[1]}")
-        self.means, self.covariances, self.log_weights, self.budget = means, covariances, log_weights, budget
+        self.means, self.covariances, self.weights, self.budget = means, covariances, weights, budget
+        self.log_weights = torch.log(weights)
         # matrix products lose |centre|^2 / spread^2 of their accuracy: data far from the origin is moved there
         centre = self.weights @ means
         points = means - centre
@@ -63,10 +65,6 @@ class GaussianMixture:
     @property
     def dimension(self) -> int:
         return self.means.shape[1]
-
-    @property
-    def weights(self) -> Tensor:
-        return torch.exp(self.log_weights)
 
     @property
     def mean(self) -> Tensor:
@@ -106,12 +104,12 @@ class GaussianMixture:
         _check_noise(alpha, sigma)
         result = GaussianMixture.__new__(GaussianMixture)
         covariances = self.covariances.noised(alpha, sigma)
-        result._assign(alpha * self.means, covariances, self.log_weights, self.shape, self.budget)
+        result._assign(alpha * self.means, covariances, self.weights, self.shape, self.budget)
         return result
 
     def log_density(self, x: Tensor, alpha: Number = 1.0, sigma: Number = 0.0) -> Tensor:
         """Log-density (B,) of `alpha x_0 + sigma eps` at states x (B, *shape)."""
-        flat = self._flat(x)
+        flat, alpha, sigma = self._flat(x), _settled(alpha), _settled(sigma)
         if self._by_products(flat):
             result = products.evaluation(self, alpha, sigma, (0.0, 1.0, 0.0), flat).log_density(flat)
         else:
@@ -133,20 +131,22 @@ class GaussianMixture:
 
     def noise(self, x: Tensor, alpha: Number, sigma: Number) -> Tensor:
         """Posterior mean of the noise, E[eps | x] = -sigma score, (B, *shape), at states x (B, *shape)."""
+        sigma = _settled(sigma)
         return self._combine(x, alpha, sigma, (0.0, -sigma, 0.0))
 
     def score_jvp(self, x: Tensor, v: Tensor, alpha: Number, sigma: Number) -> Tensor:
         """Jacobian of the score at x (B, *shape), times v (B, *shape): the Hessian of the log-density, symmetric."""
-        flat, direction = self._flat(x), self._flat(v)
+        flat, direction, alpha, sigma = self._flat(x), self._flat(v), _settled(alpha), _settled(sigma)
         if flat.shape != direction.shape:
             raise TargetError(f"x and v must have one shape, got {tuple(x.shape)} and {tuple(v.shape)}")
         direction = direction.to(flat.dtype)
         if self._by_products(flat):
             evaluation = products.evaluation(self, alpha, sigma, (0.0, 1.0, 0.0), flat)
-            return evaluation.jacobian_product(flat, direction).reshape(x.shape).to(x.dtype)
-        tables = Tables.build(self, alpha, sigma, flat)
-        product = lambda x, v: jacobian_product(tables, x, v, self._exact(x))  # noqa: E731
-        return self._by_rows(product, flat, direction).reshape(x.shape).to(x.dtype)
+            result = evaluation.jacobian_product(flat, direction)
+        else:
+            tables, exact = Tables.build(self, alpha, sigma, flat), self._exact(flat)
+            result = self._by_rows(lambda x, v: jacobian_product(tables, x, v, exact), flat, direction)
+        return result.reshape(x.shape).to(x.dtype)
 
     def prepare(
         self, alphas: Sequence[float], sigmas: Sequence[float], weights: Sequence[tuple[float, float, float]]
@@ -154,8 +154,8 @@ class GaussianMixture:
         """Bind the noise levels of a solver: `call(k, x) = wx x + ws score + wd denoiser` at (alpha_k, sigma_k).
 
         All work on scalars is done before the loop, once per dtype and device: a call is 6 kernels for isotropic
-        mixtures of one variance up to 512 numbers, 4 (by matrix products) above. Where cancellation would cost the
-        plain form more than 12 digits' worth of log-weight, the compensated evaluation of `score` is bound instead.
+        components of one variance and up to 512 numbers in the means, 3 or 4 (matrix products) above, 6 to 11 else. It
+        is the plain form; where modes lie more than 100 standard deviations apart the compensated one is bound.
 
         >>> target = GaussianMixture([[-1.0], [1.0]], [0.1, 0.1], [0.5, 0.5])
         >>> call = target.prepare([0.8], [0.6], [(0.0, 1.0, 0.0)])
@@ -186,16 +186,18 @@ class GaussianMixture:
         """Means and covariances where and as `like` is."""
         key = "posterior", like.dtype, like.device
         if key not in self._placed:
-            self._placed[key] = self.means.to(like), self.covariances.to(like.dtype, like.device)
+            with torch.inference_mode(False):  # kept tables must serve differentiable calls as well
+                self._placed[key] = self.means.to(like), self.covariances.to(like.dtype, like.device)
         return self._placed[key]
 
     def placed(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Means, centred means and centre (None: the origin serves) where and as `like` is."""
         key = "products", like.dtype, like.device
         if key not in self._placed:
-            means = self.means.to(like)
-            centred = (means, None) if self._centre is None else (self.points.to(like), self._centre.to(like))
-            self._placed[key] = means, *centred
+            with torch.inference_mode(False):
+                means = self.means.to(like)
+                centred = (means, None) if self._centre is None else (self.points.to(like), self._centre.to(like))
+                self._placed[key] = means, *centred
         return self._placed[key]
 
     def _flat(self, x: Tensor) -> Tensor:
@@ -216,7 +218,7 @@ class GaussianMixture:
         return self.covariances.separable and len(self.means) > 1 and not self._exact(x)
 
     def _combine(self, x: Tensor, alpha: Number, sigma: Number, weights: tuple[Number, Number, Number]) -> Tensor:
-        flat = self._flat(x)
+        flat, alpha, sigma = self._flat(x), _settled(alpha), _settled(sigma)
         if self._by_products(flat):
             result = products.evaluation(self, alpha, sigma, weights, flat)(flat)
         else:
@@ -262,7 +264,8 @@ class _Prepared:
         key = k, flat.dtype, flat.device
         function = self.tables.get(key)
         if function is None:
-            function = self._bind(*self.levels[k], flat)
+            with torch.inference_mode(False):
+                function = self._bind(*self.levels[k], flat)
             if self._keep(flat):
                 self.tables[key] = function
         result = function(flat).reshape(x.shape)
@@ -278,7 +281,7 @@ class _Prepared:
         exact = mixture._exact(like) and self._cancels(alpha, sigma)
         if mixture.covariances.separable and not exact:
             return products.evaluation(mixture, alpha, sigma, weights, like)
-        if not exact and len(mixture.means) > 1:
+        if not exact:
             return Rotated(mixture, alpha, sigma, weights, like)
         tables = Tables.build(mixture, alpha, sigma, like)
         return lambda flat: mixture._by_rows(lambda part: combination(tables, part, weights, exact), flat)
@@ -297,7 +300,7 @@ def _read_weights(weights: Any, count: int) -> Tensor:
         raise TargetError(f"weights must be positive, entry {int(weights.argmin())} is {weights.min():g}")
     if abs(weights.sum() - 1) > 1e-6:
         raise TargetError(f"weights must sum to 1, they sum to {weights.sum():.8g}; divide by the sum")
-    return weights / weights.sum()
+    return weights if abs(weights.sum() - 1) < 1e-14 else weights / weights.sum()
 
 
 def _check_noise(alpha: float, sigma: float) -> None:
@@ -305,6 +308,14 @@ def _check_noise(alpha: float, sigma: float) -> None:
         raise TargetError(
             f"alpha and sigma must be finite and sigma not negative, got alpha = {alpha}, sigma = {sigma}"
         )
+
+
+def _settled(number: Number) -> Number:
+    """A float, unless some transform (reverse, forward or functional) is following the number."""
+    if not isinstance(number, Tensor):
+        return number
+    followed = number.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(number)
+    return number if followed or unpack_dual(number).tangent is not None else number.item()
 
 
 def _value(number: Number) -> float:

@@ -33,15 +33,18 @@ _ALIVE = 6  # temporaries of the size of a block of log-weights alive at once, d
 class Evaluation:
     """`wx x + ws score + wd denoiser` at one (alpha, sigma): a callable on states (B, d), its tables ready beforehand.
 
-    Subclasses hold the tables. `logits` are log-weights up to a number per state, (B, stop - start); `rows` is what the
-    responsibilities average, and `close` finishes the combination from x and that average.
+    Subclasses hold the tables. Components come in blocks [start, stop). `logits` are log-weights (B, stop - start),
+    less `remainder`; `rows` is what the responsibilities average, `close` combines x with that average. For Jacobians,
+    `along` is u_k . v and `spread` the sum of weights_k u_k, both up to what is the same for all components, and
+    `inverse` the sum of weights_k C_k^-1 v.
     """
 
     def __init__(self, mixture: GaussianMixture, alpha: Number, sigma: Number, weights: tuple, like: Tensor):
         self.mixture, self.count, self.budget = mixture, len(mixture.means), mixture.budget
         self.direct = mixture.means.numel() <= DIRECT_SIZE
         self.alpha = alpha
-        self.means, self.points, self.centre = mixture.placed(like)
+        self.means, self.points, centre = mixture.placed(like)
+        self.shift = None if centre is None else alpha * centre
         wx, ws, wd = weights
         variances = mixture.variances(alpha, sigma)
         self.kept = wx
@@ -61,7 +64,7 @@ class Evaluation:
         return self.close(x, responsibilities @ self.rows)
 
     def centred(self, x: Tensor) -> Tensor:
-        return x if self.centre is None else x - self.alpha * self.centre
+        return x if self.shift is None else x - self.shift
 
     def blocks(self, x: Tensor) -> tuple[int, int]:
         """How many states and how many components are taken at once."""
@@ -105,14 +108,16 @@ class Evaluation:
         if len(x) > rows:
             pairs = zip(x.split(rows), v.split(rows), strict=True)
             return torch.cat([self.jacobian_product(*pair) for pair in pairs])
-        first = lambda r, i, j: (r * self.along(x, v, i, j)).sum(1, keepdim=True)  # noqa: E731
-        total, mean = self.stream(x, columns, first)
+
+        def along(weights: Tensor, start: int, stop: int) -> Tensor:
+            return (weights * self.along(x, v, start, stop)).sum(1, keepdim=True)
+
+        total, mean = self.stream(x, columns, along)
 
         def part(x: Tensor, v: Tensor, start: int, stop: int) -> Tensor:
-            r = torch.exp(self.logits(x, start, stop) - total)
-            return self.spread(x, r * (self.along(x, v, start, stop) - mean), start, stop) - self.inverse(
-                v, r, start, stop
-            )
+            weights = torch.exp(self.logits(x, start, stop) - total)
+            centred = weights * (self.along(x, v, start, stop) - mean)
+            return self.spread(x, centred, start, stop) - self.inverse(v, weights, start, stop)
 
         return sum(_frugal(part, x, v, start, stop) for start, stop in self.parts(columns))
 
