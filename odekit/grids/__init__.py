@@ -171,7 +171,8 @@ def _clean_end(name: str, process: Any, end: float) -> float:
 
 def _levels(process: Any) -> int:
     """The number M of training levels of a tabulated process, 0 for any other."""
-    return int(getattr(process, "levels", 0))
+    parameters = getattr(process, "parameters", {})
+    return len(parameters.get("betas", parameters.get("alphas_cumprod", ())))
 
 
 def _spaced(span: Span, indices: list[int], final: str | None) -> torch.Tensor:

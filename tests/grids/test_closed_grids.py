@@ -63,7 +63,8 @@ class Flow(StandIn):
 
 
 class Table(LinearVP):
-    name, levels, t_min, domain = "discrete-vp", 1000, 1 / 1000, (0.0, 1.0)
+    name, t_min, domain = "discrete-vp", 1 / 1000, (0.0, 1.0)
+    parameters = {"betas": (0.01,) * 1000}
 
 
 VP, EDM, RF, DISCRETE = LinearVP(), Variance(), Flow(), Table()
