@@ -47,7 +47,7 @@ def dahlquist(rate: Any = -1.0) -> Problem:
 
 @problem("prothero-robinson")
 def prothero_robinson(rate: float = -10.0) -> Problem:
-    """x' = rate (x - cos t) - sin t, solution cos t + (x0 - 1) e^(rate t) (Prothero & Robinson 1974, equation 1.3).
+    """x' = rate (x - cos t) - sin t, solution cos t + (x0 - 1) e^(rate t) (Prothero & Robinson 1974).
 
     The first start lies on the smooth curve; a large negative rate makes the problem stiff.
     """
@@ -177,7 +177,7 @@ def kepler(eccentricity: float = 0.6) -> Problem:
 
 @problem("nonlinear-oscillator")
 def nonlinear_oscillator() -> Problem:
-    """u' = J u / |u|^2, solution a rotation by t/|u0|^2 (Ketcheson 2019, SIAM J. Numer. Anal. 57, equation 3.1)."""
+    """u' = J u / |u|^2, solution a rotation by t/|u0|^2 (Ketcheson 2019, SIAM J. Numer. Anal. 57)."""
     x0 = _states((1.0, 0.0), (0.6, -0.9), (-1.2, 0.5))
 
     def exact(t: Any) -> torch.Tensor:

@@ -67,7 +67,7 @@ def grid(
 
     >>> from odekit.processes import EDM
     >>> grid("edm", EDM(), steps=3)
-    tensor([8.0000e+01, 9.7233e+00, 4.6697e-01, 2.0000e-03], dtype=torch.float64)
+    tensor([8.0000e+01, 9.7232e+00, 4.6998e-01, 2.0000e-03], dtype=torch.float64)
     """
     entry = _schedule(name)
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:

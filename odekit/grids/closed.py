@@ -42,27 +42,24 @@ class Span:
         """Values at the inner nodes, linear from one end to the other."""
         return at_start + (at_end - at_start) * self.u
 
-    def finite(self, clock: Callable[[float], float]) -> tuple[float, float]:
-        """A clock at both ends; refused where it is infinite there (no noise, or no data, left)."""
-        values = []
-        for time in (self.start, self.end):
-            value = float(clock(time))
-            if not math.isfinite(value):
-                raise GridError(
-                    f"grid {self.name!r} needs a finite log-SNR at both ends, but it is infinite at t = {time!r} of "
-                    f"{self.process.name!r}; move that end inside with t_start= or t_end=, or use 'time-uniform'"
-                )
-            values.append(value)
-        return values[0], values[1]
-
     @property
     def kappas(self) -> tuple[float, float]:
-        self.finite(self.process.logsnr)
-        return self.finite(self.process.kappa)
+        return self._finite("kappa")
 
     @property
     def logsnrs(self) -> tuple[float, float]:
-        return self.finite(self.process.logsnr)
+        return self._finite("logsnr")
+
+    def _finite(self, clock: str) -> tuple[float, float]:
+        """A clock of the process at both ends; refused where it is infinite there (no noise, or no data, left)."""
+        values = [float(getattr(self.process, clock)(time)) for time in (self.start, self.end)]
+        for time, value in zip((self.start, self.end), values, strict=True):
+            if not math.isfinite(value):
+                raise GridError(
+                    f"grid {self.name!r} needs a finite {clock} at both ends, but it is infinite at t = {time!r} of "
+                    f"{self.process.name!r}; move that end inside with t_start= or t_end=, or use 'time-uniform'"
+                )
+        return values[0], values[1]
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def time_power(span: Span, rho: float = 2.0) -> torch.Tensor:
 
 @schedule("process")
 def logsnr(span: Span) -> torch.Tensor:
-    """logsnr linear (DPM-Solver, arXiv 2206.00927, section 3.1)."""
+    """logsnr linear (DPM-Solver, arXiv 2206.00927, `logSNR`)."""
     return span.process.time_at_logsnr(span.between(*span.logsnrs))
 
 
@@ -249,9 +246,10 @@ def beta(span: Span, alpha: float = 0.6, beta: float = 0.6) -> torch.Tensor:
 
 @schedule("process")
 def tangent(span: Span, c: float = 1.0) -> torch.Tensor:
-    """kappa = c tan(theta), theta linear: the best grid of DDIM for data N(0, c^2) (spec/schedules.md 8.1).
+    """kappa = c tan(theta), theta linear: the best grid of DDIM for data N(0, c^2).
 
-    Take c = sqrt(tr Cov / d). The ends may have infinite or zero kappa.
+    There the endpoint error is 1 - prod cos(theta_k - theta_{k+1}), least for equal angles; in d dimensions take
+    c = sqrt(tr Cov / d). The ends may have infinite or zero kappa.
     """
     positive(c=c)
     theta = span.between(*(math.atan(float(span.process.kappa(time)) / c) for time in (span.start, span.end)))

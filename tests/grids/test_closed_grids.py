@@ -172,7 +172,7 @@ def test_limits_of_tangent():
 
 @pytest.mark.parametrize("name, worse", [("time-uniform", 0.2797), ("logsnr", 0.2879), ("edm", 0.3288)])
 def test_tangent_is_the_best_grid_of_ddim_for_a_gaussian(name, worse):
-    """spec/schedules.md 8.1: endpoint error 1 - prod cos(theta_k - theta_{k+1}), N = 7, c = 0.7, VP."""
+    """Endpoint error 1 - prod cos(theta_k - theta_{k+1}), N = 7, c = 0.7, VP."""
 
     def error(nodes):
         return 1 - torch.atan(VP.kappa(nodes) / 0.7).diff().cos().prod().item()
@@ -191,6 +191,9 @@ def test_ends_without_noise_or_without_data():
         with pytest.raises(GridError, match=r"infinite at t = 1.0 of 'rectified-flow'.*t_start"):
             grid(name, RF, 5)
         assert grid(name, RF, 3, t_start=0.99, t_end=0.01)[0] == 0.99
+    assert grid("edm", RF, 3, t_start=0.99)[-1] == 0.0  # no noise left is no obstacle to a law of kappa itself
+    with pytest.raises(GridError, match="finite logsnr.*infinite at t = 0.0"):
+        grid("logsnr", RF, 3, t_start=0.99)
 
 
 def test_iddpm_levels_agree_with_an_independent_recursion():

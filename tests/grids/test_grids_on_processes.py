@@ -66,7 +66,7 @@ def test_spacings_land_on_the_table():
 
 
 def test_published_ranges_of_the_linear_schedule():
-    """spec/schedules.md section 0: t in [1e-3, 1] spans logsnr -5.024978 .. 4.557715 and kappa 152.167 .. 0.0104860."""
+    """t in [1e-3, 1] spans logsnr -5.024978 .. 4.557715 and kappa 152.167 .. 0.0104860."""
     nodes = grid("logsnr", VP(), 4)
     assert VP().logsnr(nodes).tolist() == pytest.approx(torch.linspace(-5.024978, 4.557715, 5).tolist(), abs=1e-6)
     assert VP().kappa(nodes)[[0, -1]].tolist() == pytest.approx([152.167, 0.0104860], rel=1e-5)
