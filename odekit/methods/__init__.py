@@ -39,7 +39,7 @@ def get(method: str | Method | Tableau, **options: Any) -> Method:
             raise MethodError(f"{method.name} is made already: it takes no options ({', '.join(options)})")
         return method
     if isinstance(method, Tableau):
-        return _called(catalogue.runge_kutta, method.name, options, method)
+        return _called(catalogue.from_tableau(method), method.name, options, method)
     if isinstance(method, os.PathLike) or (isinstance(method, str) and method.endswith(".toml")):
         return load(method, **options)
     if not isinstance(method, str):
@@ -47,7 +47,7 @@ def get(method: str | Method | Tableau, **options: Any) -> Method:
     if method in catalogue.FACTORIES:
         return _called(catalogue.FACTORIES[method], method, options)
     if method in files.names():
-        return _called(catalogue.runge_kutta, method, options, files.get(method))
+        return get(files.get(method), **options)
     raise unknown("method", method, names())
 
 
@@ -55,7 +55,7 @@ def load(path: str | os.PathLike, **options: Any) -> Method:
     """The method a TOML file describes (data only, never evaluated); raises OdekitError naming what is wrong in it."""
     data = files.read_method_file(path)
     if isinstance(data, Tableau):
-        return _called(catalogue.runge_kutta, data.name, options, data)
+        return get(data, **options)
     return _called(catalogue.from_data, data["name"], options, data)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates, dot
 from odekit.fields.weights import CLOCKS, RULES, ratio, weights
+from odekit.fields.predictions import prediction as resolve
 from odekit.methods.base import Claim, Method
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.tableau import Tableau
@@ -46,6 +47,7 @@ class Adams(Method):
         for what, value, known in (("clock", clock, CLOCKS), ("rule", rule, RULES), ("last", last, ("full", "lower"))):
             if value not in known:
                 raise unknown(what, value, known)
+        resolve(prediction)  # an unknown name is refused here, not in the middle of a solve
         self.k, self.prediction, self.clock, self.rule = order, prediction, clock, rule
         self.start, self.last, self.corrector = start, last, corrector
         self.name = name or f"adams-{order}"
@@ -87,7 +89,7 @@ class Adams(Method):
         x, old = carry["x"], carry.get("N", ())
         if phase == "start":
             _, _, b, _ = self.starter.tableau.coefficients(f.numbers)
-            y, h, slopes = self.starter.slopes(f, window, carry, len(b) - int(self.starter.tableau.fsal))
+            y, h, slopes = self.starter.slopes(f, window, carry, self.starter.needed)
             moved = f.leave(y + h * dot(b, slopes), t_next)
             return {"x": moved, "N": (slopes[0], *old)[: self.history]}
         order = self.k if phase == "full" else phase

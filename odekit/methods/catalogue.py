@@ -8,6 +8,7 @@ from typing import Any
 from odekit.methods import files
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
+from odekit.methods.implicit import adams_moulton, bdf, implicit_runge_kutta
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.tableau import Tableau
 
@@ -85,10 +86,17 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     "heun-edm": _heun_edm,
     **{f"ab-{k}": _bashforth(k) for k in range(1, 9)},
     **{f"abm-{k}": _moulton_pair(k) for k in range(2, 9)},
+    **{f"am-{k}": adams_moulton(k) for k in range(1, 7)},
+    **{f"bdf-{k}": bdf(k) for k in range(1, 7)},
     **{f"exponential-ab-{k}": _exponential(k) for k in range(1, 7)},
     **{f"deis-tab-{q}": _deis(q, "t", "deis-tab") for q in range(4)},
     **{f"deis-rhoab-{q}": _deis(q, "kappa", "deis-rhoab") for q in range(4)},
 }
+
+
+def from_tableau(tableau: Tableau) -> Callable[..., Method]:
+    """The factory that makes a method of a tableau, explicit or implicit."""
+    return runge_kutta if tableau.kind == "explicit" else implicit_runge_kutta
 
 
 def runge_kutta(tableau: Tableau, prediction: Any = "velocity", final: str = "full") -> Method:

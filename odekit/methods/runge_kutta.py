@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from odekit.exceptions import MethodError
-from odekit.fields.coordinates import Coordinates, dot
+from odekit.fields.coordinates import ZERO, Coordinates, dot
+from odekit.fields.predictions import prediction as resolve
 from odekit.methods.base import Claim, Method
-from odekit.methods.tableau import Tableau
+from odekit.methods.tableau import Tableau, is_zero
 
 
 class RungeKutta(Method):
@@ -25,13 +26,16 @@ class RungeKutta(Method):
             raise MethodError(f"{tableau.name} is {tableau.kind}; an explicit tableau was expected here")
         if final not in ("full", "euler"):
             raise MethodError(f"final={final!r}: expected 'full' or 'euler'")
+        resolve(prediction)  # an unknown name is refused here, not in the middle of a solve
         self.tableau, self.prediction, self.final = tableau, prediction, final
         self.name, self.source = name or tableau.name, tableau.source
         self.order = Claim(tableau.order, tableau.order)
 
+        self.needed = _stages_reaching(tableau)
+
     @property
     def evaluations(self) -> int:
-        return self.tableau.stages - int(self.tableau.fsal)
+        return len(self.needed)
 
     def phases(self, steps: int, noise_free_end: bool = False) -> list:
         kinds = ["inner"] * (steps - 1) + ["last"]
@@ -39,26 +43,29 @@ class RungeKutta(Method):
             kinds[-1] = "euler"
         return kinds
 
-    def slopes(self, f: Coordinates, window: tuple, carry: dict, stages: int | None = None) -> tuple:
-        """(y, h, [k_1, ..., k_stages]) of one step in straight coordinates; k_1 is N at the step's beginning."""
+    def slopes(self, f: Coordinates, window: tuple, carry: dict, stages: range | frozenset) -> tuple:
+        """(y, h, [k_1, ..., k_s]) of one step in straight coordinates; k_1 is N at the step's beginning.
+
+        Only the given ``stages`` are evaluated; the others are ZERO.
+        """
         t_next, t = window[:2]
         c, A, _, _ = self.tableau.coefficients(f.numbers)
         y, h = f.enter(carry["x"], t), f.clock(t_next) - f.clock(t)
         k = [carry["slope"] if "slope" in carry else f(y, t)]
-        for node, row in list(zip(c, A, strict=True))[1:stages]:
-            k.append(f(y + h * dot(row, k), f.between(t, t_next, node)))
+        for i in range(1, len(c)):
+            k.append(f(y + h * dot(A[i], k), f.between(t, t_next, c[i])) if i in stages else ZERO)
         return y, h, k
 
     def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
         _, _, b, _ = self.tableau.coefficients(f.numbers)
+        # The last stage of a first-same-as-last method is the next step's first; the last step does not need it.
+        reuse = self.tableau.fsal and phase == "inner"
+        stages = range(len(b)) if reuse else self.needed
         if phase == "euler":
-            b, stages = (1,), 1
-        else:
-            # The last stage of a first-same-as-last method is the next step's first; the last step does not need it.
-            stages = len(b) - int(self.tableau.fsal and phase == "last")
+            b, stages = (1,), range(1)
         y, h, k = self.slopes(f, window, carry, stages)
         out = {"x": f.leave(y + h * dot(b, k), window[0])}
-        if self.tableau.fsal and phase == "inner":
+        if reuse:
             out["slope"] = k[-1]
         return out
 
@@ -67,7 +74,7 @@ class RungeKutta(Method):
         _, _, b, embedded = self.tableau.coefficients(f.numbers)
         if embedded is None:
             raise MethodError(f"{self.name} has no embedded pair; adaptive steps need one (dp5, tsit5, bs3, ...)")
-        y, h, k = self.slopes(f, window, carry)
+        y, h, k = self.slopes(f, window, carry, range(len(b)))
         gap = dot([u - v for u, v in zip(b, embedded, strict=True)], k)
         out = {"x": f.leave(y + h * dot(b, k), window[0])}
         if self.tableau.fsal:
@@ -86,3 +93,12 @@ class RungeKutta(Method):
             "prediction": str(self.prediction),
             "final": self.final,
         }
+
+
+def _stages_reaching(tableau: Tableau) -> frozenset[int]:
+    """The stages on which the weights b depend, directly or through other stages."""
+    needed = {i for i, weight in enumerate(tableau.exact.b) if not is_zero(weight)} | {0}
+    for i in reversed(range(tableau.stages)):
+        if i in needed:
+            needed |= {j for j, entry in enumerate(tableau.exact.A[i]) if not is_zero(entry)}
+    return frozenset(needed)

@@ -123,7 +123,11 @@ class Plan:
 
     def _bound(self, model: Callable, differentiable: bool) -> Callable:
         if hasattr(model, "prepare") and not differentiable:
-            return model.prepare([float(t) for t in self.times])
+            known, call = vars(self).get("_prepared", (None, None))
+            if known is not model:  # binding costs about as much as the first run: the last one is kept
+                call = model.prepare([float(t) for t in self.times])
+                vars(self)["_prepared"] = (model, call)
+            return call
         times = self.times if torch.is_tensor(self.times) else torch.tensor([float(t) for t in self.times]).double()
         moments = (times if differentiable else times.detach()).unbind()
         return lambda k, y: model(y, moments[k])
