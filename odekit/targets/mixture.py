@@ -154,7 +154,7 @@ class GaussianMixture:
         """Bind the noise levels of a solver: `call(k, x) = wx x + ws score + wd denoiser` at (alpha_k, sigma_k).
 
         All work on scalars is done before the loop, once per dtype and device: a call is 6 kernels for isotropic
-        components of one variance and up to 512 numbers in the means, 3 or 4 (matrix products) above, 6 to 11 else. It
+        components of one variance and up to 512 numbers in the means, 3 or 4 (matrix products) above, 6 to 12 else. It
         is the plain form; where modes lie more than 100 standard deviations apart the compensated one is bound.
 
         >>> target = GaussianMixture([[-1.0], [1.0]], [0.1, 0.1], [0.5, 0.5])
