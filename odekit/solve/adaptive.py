@@ -179,15 +179,18 @@ def _integrate(pair, flow, x, t, t_end, control, h, max_steps, full, label) -> _
     while at.time != t_end:
         if run.accepted + run.rejected >= max_steps:
             raise DivergenceError(
-                f"{label}{max_steps} steps ({run.rejected} rejected) reached t = {at.time:.9g} of {t_end:.9g}: raise "
-                "max_steps, loosen rtol and atol, or take an implicit method if the problem is stiff"
+                f"{label}{max_steps} steps ({run.rejected} rejected) reached t = {at.time:.9g} of {t_end:.9g}: "
+                + _advice(
+                    control, x.dtype, "raise max_steps, loosen rtol and atol, or, if stiff, go implicit on a grid"
+                )
             )
         # A last step up to 1 % longer than proposed is better than one more of length almost nothing.
         last = abs(t_end - at.time) <= 1.01 * abs(h)
         to = end if last else Instant(at.time + h)
         h = to.time - at.time
         if not last and abs(h) < 10 * math.ulp(max(abs(at.time), abs(t_end))):
-            raise DivergenceError(f"{label}the step underflows at t = {at.time:.9g}{_advice(control, x.dtype)}")
+            advice = _advice(control, x.dtype, "the solution or the field is singular there")
+            raise DivergenceError(f"{label}the step underflows at t = {at.time:.9g}: {advice}")
         model.asked.clear()
         if "slope" not in carry:
             carry["slope"] = f(f.enter(carry["x"], at), at)
@@ -277,11 +280,11 @@ def _require_clock(f: Coordinates, at: Instant, end: Instant) -> None:
             )
 
 
-def _advice(control: Control, dtype: torch.dtype) -> str:
+def _advice(control: Control, dtype: torch.dtype, usual: str) -> str:
     finest = 20 * torch.finfo(dtype).eps
     if control.rtol < finest:
-        return f": rtol = {control.rtol:g} asks for more than {dtype} resolves, take rtol >= {finest:.1g}"
-    return ": the solution or the field is singular there"
+        return f"rtol = {control.rtol:g} asks for more than {dtype} resolves, take rtol >= {finest:.1g}"
+    return usual
 
 
 def _times(run: _Run) -> torch.Tensor:
