@@ -36,7 +36,7 @@ class Prediction:
 
     >>> half = Prediction("half-noise", Q="-sigma/2")
     >>> half.semilinear
-    ('alpha_rate/alpha', '-2*alpha_rate*sigma/alpha + 2*sigma_rate')
+    ('alpha_rate/alpha', '2*(alpha*sigma_rate - alpha_rate*sigma)/alpha')
     """
 
     name: str

@@ -1,0 +1,36 @@
+"""Diffusion problems: the probability flow of a mixture, started where its components compete.
+
+From pure noise the field is almost constant and hides a start-up of low order; these problems begin at the log-SNR of
+VP at t = 0.4 and end at that of t = 0.05, whatever the process, so that errors on different processes compare.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from odekit import processes, targets
+from odekit.fields.flow import ProbabilityFlow
+from odekit.fields.problems import Excitation, Problem, problem
+
+LOGSNR_START, LOGSNR_END = -0.7072, 1.7479
+SEEN = Excitation(None, "all 200 trees to order 8 were computed and are independent: nonlinear, non-autonomous, planar")
+
+
+def mixture_problem(name: str, excitation: Excitation, process: Any, prediction: str, batch: int, seed: int) -> Problem:
+    """The flow of a named target under a process (its key or itself), from ``batch`` samples of its own marginal."""
+    process = processes.get(process) if isinstance(process, str) else process
+    target = targets.get(name)
+    start, end = (float(process.time_at_logsnr(v)) for v in (LOGSNR_START, LOGSNR_END))
+    x0 = target.marginal(process.alpha(start), process.sigma(start)).sample(batch, seed=seed)
+    field = ProbabilityFlow(process, target, prediction=prediction)
+    return Problem(name, field, x0.double(), start, end, None, excitation)
+
+
+@problem("ring6")
+def _ring6(process: Any = "vp", prediction: str = "noise", batch: int = 16, seed: int = 0) -> Problem:
+    return mixture_problem("ring6", SEEN, process, prediction, batch, seed)
+
+
+@problem("aniso3")
+def _aniso3(process: Any = "vp", prediction: str = "noise", batch: int = 16, seed: int = 0) -> Problem:
+    return mixture_problem("aniso3", SEEN, process, prediction, batch, seed)
