@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from odekit import processes
 from odekit.engine import Segment
 from odekit.exceptions import OdekitError
 from odekit.expressions import FLOAT64, mpfield
+from odekit.fields.predictions import Prediction
+from odekit.fields.predictions import prediction as resolve
 from odekit.plan.program import Plan
 
 FORMAT = "odekit-plan-1"
@@ -29,7 +32,7 @@ def save(plan: Plan, path: str | os.PathLike) -> None:
     document = {
         "format": FORMAT,
         "name": plan.name,
-        "prediction": plan.prediction if isinstance(plan.prediction, str) else plan.prediction.__dict__,
+        "prediction": plan.prediction if isinstance(plan.prediction, str) else asdict(plan.prediction),
         "process": None if process is None else [process.name, dict(process.parameters)],
         "state_scale": list(plan.state_scale),
         "precision": plan.precision,
@@ -53,25 +56,33 @@ def load(path: str | os.PathLike) -> Plan:
         document = json.loads(Path(path).read_text())
     except OSError as error:
         raise OdekitError(f"cannot read the plan {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise OdekitError(f"{path} is no plan: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise OdekitError(f"{path} is no plan: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise OdekitError(f"{path} is no plan: expected a JSON object with format {FORMAT!r}")
     try:
-        precision = document["precision"]
-        with (mpfield(precision) if isinstance(precision, int) else FLOAT64).context:
-            segments = tuple(_segment(s, precision) for s in document["segments"])
-        prediction = document["prediction"]
-        if isinstance(prediction, dict):
-            from odekit.fields.predictions import Prediction
+        return _plan(document)
+    except KeyError as error:
+        raise OdekitError(f"{path} is no plan: the key {error} is missing") from None
+    except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError, IndexError) as error:
+        raise OdekitError(f"{path} is no plan: {' '.join(str(error).split())}") from None
 
-            prediction = Prediction(**{k: v for k, v in prediction.items() if k in Prediction.__dataclass_fields__})
-        process = document["process"]
-        if process is not None:
-            process = processes.get(process[0], **process[1])
-        return Plan(segments, prediction, process, tuple(document["state_scale"]), precision, document["name"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise OdekitError(f"{path} is no plan: {type(error).__name__}: {error}") from None
+
+def _plan(document: dict) -> Plan:
+    precision = document["precision"]
+    if precision not in ("float64", "float32", "float16", "bfloat16") and type(precision) is not int:
+        raise ValueError(f"precision {precision!r}: expected float64, float32 or a number of digits")
+    with (mpfield(precision) if isinstance(precision, int) else FLOAT64).context:
+        segments = tuple(_segment(s, precision) for s in document["segments"])
+    if not segments:
+        raise ValueError("it has no segments")
+    prediction, process = document["prediction"], document["process"]
+    prediction = Prediction(**prediction) if isinstance(prediction, dict) else resolve(prediction).name
+    if process is not None:
+        name, parameters = process
+        process = processes.get(name, **parameters)
+    start, end = (float(v) for v in document["state_scale"])
+    return Plan(segments, prediction, process, (start, end), precision, str(document["name"]))
 
 
 def _segment(data: dict, precision: Any) -> Segment:

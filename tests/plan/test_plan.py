@@ -1,6 +1,9 @@
 """A Plan is its method: it runs like the eager step code, in any prediction, and survives every change of form."""
 
+import json
 import math
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,6 +114,35 @@ def test_files_that_hold_no_plan_are_refused_in_one_line(text, tmp_path):
     with pytest.raises(ok.OdekitError) as refusal:
         ok.Plan.load(path)
     assert "\n" not in str(refusal.value) and "plan" in str(refusal.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ("name", "prediction", "process", "state_scale", "precision", "segments", "slots", "draws", "times", "inputs",
+        "outputs")  # fmt: skip
+
+
+@given(st.sampled_from(KEYS), JSON, st.booleans())
+def test_any_damage_to_a_plan_file_is_a_plan_or_a_refusal(key, value, remove):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "plan.json"
+        ok.plan("dpmpp-2m", flow(), grid(2)).save(path)
+        document = json.loads(path.read_text())
+        holder = document if key in document else document["segments"][-1]
+        if remove:
+            del holder[key]
+        else:
+            holder[key] = value
+        path.write_text(json.dumps(document))
+        try:
+            plan = ok.Plan.load(path)
+        except ok.OdekitError as refusal:
+            assert "\n" not in str(refusal)
+        else:
+            assert plan.evaluations >= 0
 
 
 @pytest.mark.parametrize("method", ["rk4", "deis-tab-2", "dpmpp-2m", "exponential-ab-3", "ab-3"])
