@@ -116,6 +116,31 @@ def test_the_plain_evaluation_would_not_be(name):
     assert any(excess(target, covariances, a, s, lambda x, a=a, s=s: plain(x, a, s)) > 1 for a, s in levels)
 
 
+@pytest.mark.parametrize("name", ["point-masses", "unequal", "diagonal", "low-rank"])
+def test_prepared_calls_keep_the_bound_where_modes_are_far_apart(name):
+    target, covariances = CASES[name]
+    for alpha, sigma in [(1.0, 1e-4), (0.9, 0.01)]:
+        call = target.prepare([alpha], [sigma], [(0.0, 1.0, 0.0)])
+        assert excess(target, covariances, alpha, sigma, lambda x, call=call: call(0, x)) < 1
+
+
+def test_derivatives_on_a_ridge():
+    """Compensated values come with the derivatives of the plain form."""
+    target, alpha, sigma = CASES["point-masses"][0], 0.9, 0.02
+    x = (alpha * (target.means[0] + target.means[1]) / 2 + 1e-6)[None].requires_grad_()
+    v = torch.tensor([[0.3, -0.8]], dtype=torch.float64)
+    level = torch.tensor(sigma, dtype=torch.float64, requires_grad=True)
+    score = target.score(x, alpha, level)
+    by_state, by_level = torch.autograd.grad(score, (x, level), v, retain_graph=True)
+    product = target.score_jvp(x, v, alpha, sigma).detach()
+    assert (by_state - product).norm() < 1e-10 * product.norm()
+    (density,) = torch.autograd.grad(target.log_density(x, alpha, sigma).sum(), x)
+    assert (density - score.detach()).norm() < 1e-10 * density.norm()
+    h = 1e-7
+    ends = [(target.score(x.detach(), alpha, sigma + e) * v).sum() for e in (h, -h)]
+    assert abs(by_level - (ends[0] - ends[1]) / (2 * h)) < 1e-6 * abs(by_level)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_denoiser_noise_and_density(name):
     target, covariances = CASES[name]

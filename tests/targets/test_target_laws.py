@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odekit.targets import Empirical, Gaussian, GaussianMixture, LowRank
+from odekit.targets.posterior import Tables, combination
 
 KINDS = ["isotropic", "shared", "diagonal", "full", "low-rank", "empirical"]
 
@@ -86,6 +87,22 @@ def test_jacobian_product_is_symmetric_and_that_of_autograd(kind, seed, level):
     close(product.detach(), backward, 1e-10)
     swapped = (target.score_jvp(x, u, *level) * v).sum()
     assert abs(swapped - (product * u).sum()) <= 1e-10 * (1 + abs(swapped))
+
+
+@settings(max_examples=15)
+@given(kinds, seeds, levels)
+def test_many_components_obey_the_same_laws(kind, seed, level):
+    """The same laws where log-weights are matrix products."""
+    target = random_mixture(kind, seed, 150, 4)
+    x = states(target, *level).requires_grad_()
+    (gradient,) = torch.autograd.grad(target.log_density(x, *level).sum(), x)
+    score = target.score(x, *level)
+    close(gradient, score.detach(), 1e-10)
+    v = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    (backward,) = torch.autograd.grad(score, x, v)
+    close(target.score_jvp(x, v, *level).detach(), backward, 1e-9)
+    tables = Tables.build(target, *level, x)
+    close(score.detach(), combination(tables, x, (0.0, 1.0, 0.0), exact=False).detach(), 1e-10)
 
 
 @given(seeds, levels)
