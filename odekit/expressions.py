@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAX_LENGTH = 2000
 MAX_EXPONENT = 64
 MAX_BITS = 2048  # of any numerator or denominator met on the way
+MAX_ROOT_BITS = 512  # of a number under a root
 MAX_DEPTH = 150
 MAX_DECIMAL_EXPONENT = 400
 
@@ -88,7 +89,8 @@ class _Parser:
                 warnings.simplefilter("ignore")  # "1(2)" makes Python's parser warn before we refuse it
                 tree = ast.parse(self.text, mode="eval")
         except SyntaxError as error:
-            where = min(max(error.offset or 1, 1), len(self.text) + 1)
+            end = len(self.text) + 1  # Python reports an unfinished text at offset 0
+            where = min(error.offset or end, end)
             raise ExpressionError(f"not an expression: {self._quote()} breaks off at {self._at(where)}") from None
         except (RecursionError, MemoryError, ValueError, OverflowError):
             raise ExpressionError(f"not an expression: {self._quote()} is nested too deeply") from None
@@ -173,21 +175,30 @@ class _Parser:
             raise self._refuse(node, f"exponent {exponent} is beyond {MAX_EXPONENT}")
         if exponent < 0 and base.is_zero:
             raise self._refuse(node, "division by zero")
-        if base.is_Rational and max(base.p.bit_length(), base.q.bit_length()) * abs(exponent) > MAX_BITS:
+        bits = max(map(_bits, base.atoms(self.sympy.Rational)), default=0)
+        if bits * abs(exponent) > MAX_BITS:
             raise self._refuse(node, "power too large")
+        # SymPy writes (p/q)^(1/n) as (p q^(n-1))^(1/n)/q and factors what is under the root; roots of roots multiply n
+        nested = max((e.exp.q for e in base.atoms(self.sympy.Pow) if e.exp.is_Rational), default=1)
+        if not exponent.is_integer and bits * exponent.q * nested > MAX_ROOT_BITS:
+            raise self._refuse(node, "root of too large a number, or of too high a degree")
         if not exponent.is_integer and base.is_number and base.is_negative:
             raise self._refuse(node, "root of a negative number")
         return self._bounded(node, base**exponent)
 
     def _bounded(self, node: ast.expr, value: sympy.Expr) -> sympy.Expr:
         """`value`, unless it grew out of proportion: what comes next would have to carry it."""
-        if value.is_Rational and max(value.p.bit_length(), value.q.bit_length()) > MAX_BITS:
+        if value.is_Rational and _bits(value) > MAX_BITS:
             raise self._refuse(node, f"number of more than {MAX_BITS} bits")
         if value.is_Pow and value.exp.is_Rational and abs(value.exp) > MAX_EXPONENT:
             raise self._refuse(node, f"exponent {value.exp} is beyond {MAX_EXPONENT}")
         if value.is_number and (value.is_finite is False or value.is_real is False):
             raise self._refuse(node, "not a finite real number")
         return value
+
+
+def _bits(value: sympy.Rational) -> int:
+    return max(int(value.p).bit_length(), int(value.q).bit_length())
 
 
 # ---------------------------------------------------------------- number fields

@@ -348,13 +348,26 @@ class IsotropicProcess:
 
     def _reached(self, variable: str) -> tuple[float, float]:
         """The least and the greatest value that `variable` takes on the domain, with room for rounding."""
-        ends = [self._run(self._code(variable), "t", Floats, end) for end in self.domain]
-        low, high = sorted(limit if math.isnan(end) else end for end, limit in zip(ends, _ENDS[variable], strict=True))
+        ends = []
+        for end, vanishing, limit in zip(self.domain, ("sigma", "alpha"), _ENDS[variable], strict=True):
+            value = self._run(self._code(variable), "t", Floats, end)
+            # a zero is one exactly: cos(pi/2) of floats is none
+            ends.append(limit if math.isnan(value) or self._vanishes(vanishing, end) else value)
+        low, high = sorted(ends)
         relative, absolute = 1e-12, 1e-12 if variable == "logsnr" else 0.0
         return (
             low - relative * abs(low) - absolute if math.isfinite(low) else low,
             high + relative * abs(high) + absolute if math.isfinite(high) else high,
         )
+
+    def _vanishes(self, quantity: str, t: float) -> bool:
+        if math.isinf(t):
+            return False
+        exact = dict(zip(self._arguments(), (t, *self._values("t", Floats, t)), strict=True))
+        import sympy
+
+        at_t = self.expressions[quantity].subs({symbol: sympy.Rational(str(value)) for symbol, value in exact.items()})
+        return at_t == 0
 
     def _check_reached(self, variable: str, kind: type, x: Any) -> None:
         if variable not in self._limits:

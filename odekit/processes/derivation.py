@@ -151,9 +151,9 @@ def solved(kappa: sympy.Expr) -> sympy.Expr | None:
     base, exponent = rest.as_base_exp()
     if base == TIME and not exponent.has(TIME):
         return (KAPPA / factor) ** (1 / exponent)
-    if isinstance(rest, sympy.exp) and rest.args[0].is_polynomial(TIME) and sympy.degree(rest.args[0], TIME) == 1:
-        slope = rest.args[0].coeff(TIME, 1)
-        return (sympy.log(KAPPA / factor) - rest.args[0].coeff(TIME, 0)) / slope
+    if not base.has(TIME) and exponent.is_polynomial(TIME) and sympy.degree(exponent, TIME) == 1:
+        slope, offset = sympy.Poly(exponent, TIME).all_coeffs()
+        return (sympy.log(KAPPA / factor) / sympy.log(base) - offset) / slope
     if not kappa.is_rational_function(TIME):
         return None
     numerator = sympy.Poly(sympy.fraction(sympy.together(kappa - KAPPA))[0], TIME)

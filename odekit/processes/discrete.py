@@ -57,8 +57,7 @@ class DiscreteVP(IsotropicProcess):
         if (betas is None) == (alphas_cumprod is None):
             raise OdekitError("DiscreteVP needs either betas or alphas_cumprod, and not both")
         name, given = ("betas", betas) if alphas_cumprod is None else ("alphas_cumprod", alphas_cumprod)
-        table = tuple(np.asarray(given, dtype=float).ravel().tolist())
-        _refuse_bad(name, table)
+        table = _checked(name, given)
         vars(self).update(_source=name, _cells={})
         options = {"t_min": 1 / len(table) if t_min is None else t_min, "t_max": t_max}
         self._fix({name: table} | {key: self._parameter(key, value) for key, value in options.items()})
@@ -115,7 +114,14 @@ class DiscreteVP(IsotropicProcess):
             return starts, slopes, [mp.mpf(i) / steps for i in range(steps)], [-start for start in starts]
 
 
-def _refuse_bad(name: str, table: tuple[float, ...]) -> None:
+def _checked(name: str, given: Sequence[float]) -> tuple[float, ...]:
+    try:
+        array = np.asarray(given, dtype=float)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.ndim != 1:
+        raise OdekitError(f"DiscreteVP: {name} must be a list of numbers") from None
+    table = tuple(array.tolist())
     if not table:
         raise OdekitError(f"DiscreteVP: {name} is empty")
     above = 1.0
@@ -126,6 +132,7 @@ def _refuse_bad(name: str, table: tuple[float, ...]) -> None:
             where = "1, the value at t = 0" if i == 0 else f"alphas_cumprod[{i - 1}] = {above}"
             raise OdekitError(f"DiscreteVP: alphas_cumprod[{i}] = {value} must lie strictly between 0 and {where}")
         above = value
+    return table
 
 
 @functools.cache

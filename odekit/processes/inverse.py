@@ -38,7 +38,9 @@ def _on_tensors(logsnr: Function, rate: Function, target: torch.Tensor, domain: 
         return t
 
     with torch.no_grad():
-        found, _ = _chart(_search(logsnr, rate, target, domain), domain, torch.exp)
+        u = _search(logsnr, rate, target, domain)
+        found, _ = _chart(u, domain, torch.exp)
+        found = torch.where(u.abs() > REACH - 1e-3, torch.where(u > 0, domain[1], domain[0]), found)
         inside = (found > domain[0]) & (found < domain[1])
         middle, _ = _chart(torch.zeros_like(found), domain, torch.exp)
         start = torch.where(inside, found, middle)
