@@ -1,26 +1,27 @@
 """Trace: anybody's sampler gives up its coefficient table when batch element i stands for register i.
 
 The k-th model call answers with the next basis vector, so that the batch axis of every later input holds the
-coefficients of that input over (x_T, N_0, N_1, ...). Noise draws are captured the same way. A second run on random
-combinations checks that the sampler really is linear; clipping, thresholding and data-dependent loops are named.
+coefficients of that input over (x_T, N_0, N_1, ...). Noise draws are captured the same way. A run on random numbers
+checks that the sampler really is that linear program; clipping, thresholding, data-dependent loops and the like are
+named.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from odekit.exceptions import TraceError
+from odekit.interop.blackbox import COARSENESS, Run, observe
 from odekit.plan.dense import EPSILON, realised
 from odekit.plan.program import Plan
 
-LARGEST = 8192  # registers: beyond it a sampler is taken to loop for ever
+LARGE, SMALL = 2.0**10, 2.0**-20
+"""Sizes of the numbers samplers are tried with: what clips shows at one of them and is gone at the other."""
 
 
 def trace(
@@ -38,7 +39,12 @@ def trace(
     ``sampler(model, x)``, or ``sampler(model, x, times)`` with ``grid`` for times, or a diffusers scheduler after
     set_timesteps; x has shape (B, *shape). ``times`` says what the sampler tells the model: "process" (the process's
     own time), "kappa" (sigma/alpha, EDM's sigma), "logsnr", or a function to process time. ``prediction`` is what the
-    model is taken to return. Raises TraceError for a sampler that is no straight-line program of the scalar carrier.
+    model is taken to return. Normal draws of whole batches become the plan's noise registers, in the order in which
+    they are made. Raises TraceError for a sampler that is no straight-line program of the scalar carrier.
+
+    The plan's ``precision`` is the coarsest found in use: the dtype the state is computed in, or the grain of the
+    numbers that meet it (float32 tables among float64 states are seen, also as python floats; float32 numbers combined
+    to float64 ones before they meet a state are not).
 
     >>> import odekit as ok
     >>> def euler(model, x, times):
@@ -57,184 +63,172 @@ def trace(
 
         adapted = adapt(sampler)
         sampler, times, process, prediction = adapted.sampler, adapted.time, adapted.process, adapted.prediction
-        precision, state_scale, shape = "float32", adapted.state_scale, shape or (1, 1, 1)
+        state_scale, shape = adapted.state_scale, shape or (1, 2, 2)
     elif isinstance(sampler, Plan):
         process, prediction, state_scale = sampler.process, sampler.prediction, sampler.state_scale
-        name, precision = sampler.name, sampler.precision
+        name, precision = sampler.name, sampler.precision if isinstance(sampler.precision, str) else "float64"
+        sampler = _with_draws(sampler)
     elif not callable(sampler):
         raise TraceError(f"a sampler is a function (model, x) or a scheduler; got a {type(sampler).__name__}")
-    run = _runner(sampler, grid)
-    dtype = dtype or torch.float64
-    record = _impulses(run, shape, dtype)
-    precision = precision or str(record.coarsest).removeprefix("torch.")
-    rows, output = record.rows()
-    _check_linear(run, shape, dtype, record, rows, output, EPSILON.get(precision, 2.2e-16))
-    moments = _moments(record.times, times, process)
-    segments = realised(rows, output, record.kinds, moments, precision)
+    audit = _Audit(_runner(sampler, grid), tuple(shape), dtype or torch.float64)
+    rows, run = audit.rows, audit.reference
+    precision = precision or max(run.arithmetic, run.grain, key=COARSENESS.index)
+    segments = realised(rows, run.kinds, _moments(run.times, times, process), EPSILON[run.arithmetic])
     return Plan(tuple(segments), prediction, process, state_scale, precision, name)
 
 
+def _with_draws(plan: Plan) -> Callable:
+    return lambda model, x: plan(model, x, noise=lambda k: torch.randn_like(x))
+
+
 def _runner(sampler: Callable, grid: torch.Tensor | None) -> Callable:
+    try:
+        parameters = inspect.signature(sampler).parameters.values()
+    except (TypeError, ValueError):  # some callables cannot tell
+        parameters = None
+    if parameters is not None:
+        places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        required = sum(p.default is p.empty for p in places)
+        most = 3 if any(p.kind == p.VAR_POSITIONAL for p in parameters) else len(places)
+        if grid is not None and most < 3:
+            raise TraceError("grid= was given, but the sampler takes no times: expected sampler(model, x, times)")
+        if grid is None and required >= 3:
+            raise TraceError("the sampler takes times: give grid=, or a sampler(model, x)")
     if grid is None:
         return lambda model, x: sampler(model, x)
-    if len(inspect.signature(sampler).parameters) < 3:
-        raise TraceError("grid= was given, but the sampler takes no times: expected sampler(model, x, times)")
     return lambda model, x: sampler(model, x, grid)
 
 
-@dataclass
-class Record:
-    """What one run showed: the inputs of all evaluations, their times, and the order of evaluations and draws."""
+class _Audit:
+    """The table of a sampler and the proof that it is all there is; refuses, by name, what is no linear program."""
 
-    shape: tuple[int, ...]
-    inputs: list = field(default_factory=list)
-    times: list = field(default_factory=list)
-    kinds: list = field(default_factory=list)  # "evaluation" or "draw", in order
-    result: Any = None
-    coarsest: torch.dtype = torch.float64
+    def __init__(self, run: Callable, shape: tuple[int, ...], dtype: torch.dtype):
+        self.run, self.shape, self.dtype = run, shape, dtype
+        half = dtype in (torch.float16, torch.bfloat16)
+        self.large, self.small = (4.0, 2.0**-6) if half else (LARGE, SMALL)
+        self.known: list[np.ndarray] = []
+        # Four samples of random numbers, and one that sees only zeros.
+        self.reference = self._random(self.large, look=True)
+        if not self.reference.inputs:
+            raise TraceError("the sampler never asks the model: there is nothing to trace")
+        self.rows = self._rows()
+        found = self._departure(self.reference, self.known)
+        if found:
+            raise TraceError(self._named(*found))
 
-    def see(self, x: torch.Tensor) -> None:
-        if torch.finfo(x.dtype).eps > torch.finfo(self.coarsest).eps:
-            self.coarsest = x.dtype
+    def _random(self, size: float, batch: int = 5, constant: bool = False, look: bool = False) -> Run:
+        """A run on random numbers, kept in ``known``: (1+events, B, *shape)."""
+        generator = np.random.default_rng(0)  # numpy's: torch's draws are being watched
+        self.known = []
 
-    def rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients over (x_T, register of event 0, 1, ...) of every input (n, 1+events) and of the result."""
-        width = 1 + len(self.kinds)
+        def fresh() -> np.ndarray:
+            # The last of five samples is zero: it shows what comes from nowhere.
+            values = generator.standard_normal((5, *self.shape)) * np.array([1, 1, 1, 1, 0]).reshape(5, *self._ones)
+            if constant:
+                values = values.reshape(5, -1)[:, :1].reshape(5, *self._ones) + np.zeros((5, *self.shape))
+            self.known.append(size * values[:batch])
+            return self.known[-1]
+
+        def answer(like: torch.Tensor, event: int) -> torch.Tensor:
+            return torch.from_numpy(fresh()).to(like)
+
+        return observe(self.run, torch.from_numpy(fresh()).to(self.dtype), answer, look)
+
+    @property
+    def _ones(self) -> tuple[int, ...]:
+        return (1,) * len(self.shape)
+
+    def _rows(self) -> np.ndarray:
+        """Coefficients (n+1, 1+events) over (x_T, register of event 0, 1, ...) of every input and of the result.
+
+        From a run with impulses in the batch, small ones, which no clipping reaches.
+        """
+        events = len(self.reference.kinds)
+        start = torch.zeros(events + 1, *self.shape, dtype=self.dtype)
+        start[0] = self.small
+
+        def answer(like: torch.Tensor, event: int) -> torch.Tensor:
+            answered = torch.zeros_like(like)
+            answered[min(event + 1, events)] = self.small
+            return answered
+
+        run = observe(self.run, start, answer)
+        self._require_same_course(run)
         found = []
-        for what, x in [*((f"evaluation {k}", y) for k, y in enumerate(self.inputs)), ("the result", self.result)]:
-            table = x.detach().double().reshape(x.shape[0], -1).cpu().numpy()[: width + 1]
+        for what, x in self._outcomes(run):
+            table = x.double().reshape(len(x), -1).cpu().numpy() / self.small
             if not np.isfinite(table).all():
                 raise TraceError(f"{what} holds NaN or inf: the sampler's own coefficients are not finite there")
-            size = max(np.abs(table).max(), 1e-300)
-            if np.abs(table - table[:, :1]).max() > 1e-5 * size:
+            uneven = np.abs(table - table[:, :1]).max()
+            if uneven > 64 * EPSILON[run.arithmetic] * np.abs(table).max():
                 raise TraceError(f"{what} treats the elements of a sample differently: its coefficients are no scalars")
-            if abs(table[width, 0]) > 1e-6 * size:
+            found.append(table[:, 0])
+        return np.stack(found)
+
+    def _require_same_course(self, run: Run) -> None:
+        """The same calls and draws at the same times, whatever the numbers were."""
+        ours, theirs = self.reference.kinds, run.kinds
+        if ours != theirs:
+            counts = [f"{k.count('evaluation')} model calls and {k.count('draw')} draws" for k in (ours, theirs)]
+            raise TraceError(f"{counts[0]} on one batch, {counts[1]} on another: a data-dependent loop or branch")
+        for k, (s, t) in enumerate(zip(self.reference.times, run.times, strict=True)):
+            if s != t:
                 raise TraceError(
-                    f"{what} contains the constant {table[width, 0]:.3g}: the sampler is affine, not linear"
+                    f"evaluation {k} is asked at time {s:.9g} on one batch and {t:.9g} on another: steps that depend "
+                    "on the data, or a sampler that does not start afresh"
                 )
-            found.append(table[:width, 0])
-        return np.stack(found[:-1]) if len(found) > 1 else np.zeros((0, width)), found[-1]
+
+    def _outcomes(self, run: Run) -> list[tuple[str, torch.Tensor]]:
+        return [*((f"evaluation {k}", x) for k, x in enumerate(run.inputs)), ("the result", run.result)]
+
+    def _departure(self, run: Run, known: list[np.ndarray]) -> tuple[int, str] | None:
+        """The first outcome of a run that is not what the table says, and whether even its zero sample is not zero."""
+        batch = known[0].shape[0]
+        values = np.stack([v.reshape(-1) for v in known])
+        epsilon = 64 * EPSILON[run.arithmetic] * len(values) ** 0.5
+        for row, (what, x) in zip(self.rows, self._outcomes(run), strict=True):
+            gap = np.abs(row @ values - x.double().reshape(-1).cpu().numpy())
+            wrong = ~(gap <= epsilon * (np.abs(row)[:, None] * np.abs(values)).sum(0))
+            if wrong.any():
+                from_nothing = batch == 5 and bool(wrong.reshape(5, -1)[4].any())
+                return what, "constant" if from_nothing else ""
+        return None
+
+    def _named(self, what: str, kind: str) -> str:
+        """What makes ``what`` another thing than a fixed linear combination, found out by further runs."""
+        first, known = self.reference, self.known
+        if not _equal(first, self._random(self.large)):
+            return f"{what} differs from run to run: {self._draws()}a history that is kept, or random numbers"
+        alone = self._random(self.large, batch=1)
+        if not _equal(first, alone, batch=1):
+            return f"{what} mixes the samples of a batch: its result depends on which samples are together"
+        if kind == "constant":
+            return f"{what} contains a constant: the sampler is affine, not linear"
+        small = self._random(self.small)
+        if self._departure(small, self.known) is None:
+            return (
+                f"{what} is linear for small states only: clipping or thresholding; turn it off (clip_sample=False, "
+                "thresholding=False) to trace the linear solver under it"
+            )
+        even = self._random(self.large, constant=True)
+        if known[0][0].size > 1 and self._departure(even, self.known) is None:
+            return f"{what} mixes the elements of a sample: its coefficients are no scalars"
+        return f"{what} is no fixed linear combination of what came before: {self._draws()}a nonlinear step"
+
+    def _draws(self) -> str:
+        unseen = ", ".join(sorted(self.reference.unseen))
+        return f"draws that are no normal ones of the whole batch ({unseen}), " if unseen else ""
 
 
-class _Draws(TorchDispatchMode):
-    """Answers every normal draw of a batch of states; other calls pass."""
-
-    NAMES = ("aten::randn", "aten::randn_like", "aten::normal_", "aten::normal", "aten::normal_functional")
-
-    def __init__(self, batch: int, shape: tuple, answer: Callable):
-        super().__init__()
-        self.batch, self.shape, self.answer = batch, shape, answer
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if function.name().partition(".")[0] in self.NAMES and tuple(result.shape) == (self.batch, *self.shape):
-            drawn = self.answer(result)
-            return args[0].copy_(drawn) if function.name().startswith("aten::normal_") else drawn
-        return result
-
-
-def _impulses(run: Callable, shape: tuple, dtype: torch.dtype) -> Record:
-    """Run with batch element i standing for register i; the element after the last register sees only zeros."""
-    batch = 128
-    while True:
-        record = Record(shape)
-        start = torch.zeros(batch, *shape, dtype=dtype)
-        start[0] = 1
-        try:
-            _observe(run, start, record, lambda like, r=record: _impulse(like, r))
-            return record
-        except _Full:
-            batch *= 4
-        if batch > LARGEST:
-            raise TraceError(f"the sampler makes more than {LARGEST // 4} model calls and draws: does its loop end?")
-
-
-class _Full(Exception):
-    pass
-
-
-def _impulse(like: torch.Tensor, record: Record) -> torch.Tensor:
-    index = len(record.kinds)  # the event is already noted: event e is register e + 1
-    if index + 1 >= len(like):
-        raise _Full
-    answer = torch.zeros_like(like)
-    answer[index] = 1
-    return answer
-
-
-def _observe(run: Callable, start: torch.Tensor, record: Record, answer: Callable) -> None:
-    def model(x: torch.Tensor, t: Any = None, *_: Any, **__: Any) -> torch.Tensor:
-        k = len(record.inputs)
-        if not torch.is_tensor(x) or tuple(x.shape) != tuple(start.shape):
-            got = tuple(x.shape) if torch.is_tensor(x) else type(x).__name__
-            raise TraceError(f"evaluation {k}: the sampler asks the model at {got}; expected {tuple(start.shape)}")
-        record.inputs.append(x.detach().clone())
-        record.see(x)
-        record.times.append(_one_time(t, k))
-        record.kinds.append("evaluation")
-        return answer(x)
-
-    def draw(like: torch.Tensor) -> torch.Tensor:
-        record.kinds.append("draw")
-        return answer(like)
-
-    with torch.no_grad(), _Draws(len(start), record.shape, draw):
-        result = run(model, start.clone())
-    if not torch.is_tensor(result) or tuple(result.shape) != tuple(start.shape):
-        got = tuple(result.shape) if torch.is_tensor(result) else type(result).__name__
-        raise TraceError(f"the sampler returned {got}; expected a tensor of shape {tuple(start.shape)}")
-    record.see(result)
-    record.result = result
-
-
-def _one_time(t: Any, k: int) -> float:
-    if t is None:
-        return float("nan")
-    values = torch.as_tensor(t).detach().double().reshape(-1)
-    if len(values) > 1 and not bool((values == values[0]).all()):
-        raise TraceError(f"evaluation {k}: samples of one batch are asked at different times; expected one time")
-    return float(values[0])
-
-
-def _check_linear(
-    run: Callable, shape: tuple, dtype: torch.dtype, record: Record, rows: np.ndarray, output: np.ndarray, eps: float
-) -> None:
-    """Compare runs on random combinations with what the table says; name what breaks it."""
-    large = _departure(run, shape, dtype, record, rows, output, eps, 4.0)
-    if large is None:
-        return
-    small = _departure(run, shape, dtype, record, rows, output, eps, 1e-3)
-    if small is None:
-        raise TraceError(
-            f"{large} is linear for small states only: clipping or thresholding; turn it off (clip_sample=False, "
-            "thresholding=False) to trace the linear solver under it"
-        )
-    raise TraceError(f"{large} is no fixed linear combination of what came before: a data-dependent or random step")
-
-
-def _departure(run, shape, dtype, record: Record, rows, output, eps: float, size: float) -> str | None:
-    random = np.random.default_rng(0)  # numpy's, because torch's draws are being watched
-    answers: list[np.ndarray] = []
-
-    def answer(like: torch.Tensor) -> torch.Tensor:
-        answers.append(size * random.standard_normal(like.shape))
-        return torch.from_numpy(answers[-1]).to(like)
-
-    batch = 5  # no number that occurs among usual shapes
-    start = size * random.standard_normal((batch, *shape))
-    again = Record(shape)
-    try:
-        _observe(run, torch.from_numpy(start).to(dtype), again, answer)
-    except TraceError as error:
-        return str(error)
-    if again.kinds != record.kinds:
-        return f"the number of model calls ({len(again.inputs)} against {len(record.inputs)}) depends on the data: it"
-    known = np.stack([start.reshape(-1), *(a.reshape(-1) for a in answers)])
-    for k, (row, x) in enumerate(zip([*rows, output], [*again.inputs, again.result], strict=True)):
-        bound = 4096 * eps * (np.abs(row)[:, None] * np.abs(known)).sum(0)
-        if (np.abs(row @ known - x.double().reshape(-1).cpu().numpy()) > bound).any():
-            return "the result" if k == len(rows) else f"evaluation {k}"
-    return None
+def _equal(a: Run, b: Run, batch: int | None = None) -> bool:
+    """Whether the leading samples of two runs agree (to rounding: another batch size may take other kernels)."""
+    if a.kinds != b.kinds:
+        return False
+    for x, y in zip([*a.inputs, a.result], [*b.inputs, b.result], strict=True):
+        size = float(x.abs().max())
+        if float((x[:batch] - y).abs().max()) > 16 * torch.finfo(x.dtype).eps * size:
+            return False
+    return True
 
 
 def _moments(told: list[float], meaning: str | Callable, process: Any) -> np.ndarray:

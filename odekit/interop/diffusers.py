@@ -1,4 +1,4 @@
-"""diffusers schedulers as samplers: what they step, in which state, and what they tell the model.
+"""diffusers schedulers as samplers: what they step, in which state, what they tell the model, and on which grid.
 
 Only the protocol is used (set_timesteps, timesteps, scale_model_input, step), so any scheduler that keeps it can be
 traced; diffusers itself is not imported.
@@ -17,6 +17,7 @@ from odekit.exceptions import TraceError
 from odekit.processes import DiscreteVP, RectifiedFlow
 
 PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v", "flow_prediction": "velocity"}
+NONLINEAR = ("clip_sample", "thresholding")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Adapted:
     """A scheduler as ``sampler(model, x)``, with the process its numbers belong to.
 
     ``time``: from what the model is told to process time. ``state_scale``: the scheduler's start and result as
-    multiples of the process's own state (k-style schedulers carry x / alpha).
+    multiples of the process's own state (k-style schedulers carry x / alpha, and scale the model's input back).
     """
 
     sampler: Callable
@@ -36,36 +37,98 @@ class Adapted:
 
 def adapt(scheduler: Any) -> Adapted:
     """A scheduler after set_timesteps as a sampler; raises TraceError naming what is missing or cannot be traced."""
-    name = type(scheduler).__name__
-    if getattr(scheduler, "num_inference_steps", None) is None:
-        raise TraceError(f"{name} has no timesteps yet: call scheduler.set_timesteps(N) first")
+    name = _ready(scheduler)
     config = scheduler.config
-    for flag in ("clip_sample", "thresholding"):
+    for flag in NONLINEAR:
         if getattr(config, flag, False):
             raise TraceError(f"{name} is set to {flag}=True, which is not linear: make it with {flag}=False")
     told = getattr(config, "prediction_type", None) or "flow_prediction"
     if told not in PREDICTIONS:
         raise TraceError(f"{name} predicts {told!r}; known: {', '.join(PREDICTIONS)}")
-    if hasattr(scheduler, "alphas_cumprod"):
-        process = DiscreteVP(alphas_cumprod=scheduler.alphas_cumprod.double())
-        training = len(scheduler.alphas_cumprod)
+    process = process_of(scheduler)
+    training, first = config.num_train_timesteps, 1 if isinstance(process, DiscreteVP) else 0
 
-        def time(label: float) -> float:
-            return (label + 1) / training
-    else:
-        process, training = RectifiedFlow(), config.num_train_timesteps
-
-        def time(label: float) -> float:
-            return label / training
+    def time(label: float) -> float:
+        return (label + first) / training
 
     return Adapted(_sampler(scheduler), process, PREDICTIONS[told], time, _state_scale(scheduler))
+
+
+def process_of(scheduler: Any) -> DiscreteVP | RectifiedFlow:
+    """The process of a scheduler: its table of alphas, or the straight one of flow matching.
+
+    Label i of a table is time (i + 1) / M of `DiscreteVP`; label i of flow matching is time i / M. Raises TraceError
+    for schedulers of other processes (EDM's preconditioning, consistency models, ...), which it names.
+    """
+    name, config = type(scheduler).__name__, scheduler.config
+    continuous = getattr(config, "timestep_type", "discrete") == "continuous"
+    if getattr(config, "invert_sigmas", False) or continuous or hasattr(config, "sigma_data"):
+        why = "its model is not told the time of a process that odekit knows"
+    elif getattr(config, "use_flow_sigmas", False):
+        return RectifiedFlow()
+    elif hasattr(scheduler, "alphas_cumprod"):
+        return DiscreteVP(alphas_cumprod=scheduler.alphas_cumprod.double())
+    elif hasattr(config, "shift"):
+        return RectifiedFlow()
+    else:
+        why = "it has neither alphas_cumprod nor the shifted sigmas of flow matching"
+    raise TraceError(f"{name} cannot be placed on a process: {why}; trace a function sampler(model, x) around it")
+
+
+def grid_of(scheduler: Any) -> torch.Tensor:
+    """The times (N+1,) of `process_of` at which a scheduler's steps begin and end, where it says so.
+
+    From its ``sigmas`` (repeated ones, for stages, count once), else from its timesteps and the table entry that its
+    last step goes to; a final sigma of 0 is time 0. Stage times of multi-stage schedulers without sigmas are left out
+    where they are known (PNDM). The scheduler's table has float32 entries, so the times are that accurate.
+
+    >>> import odekit as ok
+    >>> from diffusers import DDIMScheduler                                                      # doctest: +SKIP
+    >>> scheduler = DDIMScheduler(clip_sample=False); scheduler.set_timesteps(4)                 # doctest: +SKIP
+    >>> grid_of(scheduler).tolist()                                                              # doctest: +SKIP
+    [0.751, 0.501, 0.251, 0.001, 0.0]
+    """
+    _ready(scheduler)
+    process = process_of(scheduler)
+    if hasattr(scheduler, "sigmas") and len(scheduler.sigmas) > len(scheduler.timesteps):
+        sigmas = torch.as_tensor(scheduler.sigmas).double().cpu()
+        if isinstance(process, DiscreteVP):
+            end = float(process.kappa(1.0))
+            sigmas[(sigmas - end).abs() < 1e-6 * end] = end  # rounded to float32, it may lie beyond the table's end
+        times = sigmas if isinstance(process, RectifiedFlow) else process.time_at_kappa(sigmas)
+    else:
+        labels = getattr(scheduler, "_timesteps", None)  # PNDM's, without its stages
+        labels = scheduler.timesteps if labels is None else torch.as_tensor(labels.copy()).flip(0)
+        labels = labels.double().cpu()
+        times = torch.cat([labels + 1, _final_label(scheduler, int(labels[-1]))[None] + 1])
+        times = times / scheduler.config.num_train_timesteps
+    return times[torch.cat([torch.tensor([True]), times.diff() != 0])]
+
+
+def _final_label(scheduler: Any, last: int) -> torch.Tensor:
+    """The label whose alpha the last step goes to; -1 stands for alpha = 1."""
+    if hasattr(scheduler, "previous_timestep"):
+        before = int(scheduler.previous_timestep(last))
+    else:
+        before = last - scheduler.config.num_train_timesteps // scheduler.num_inference_steps
+    if before < 0 and float(getattr(scheduler, "final_alpha_cumprod", 1.0)) != 1.0:
+        before = 0
+    return torch.tensor(float(max(before, -1)), dtype=torch.float64)
+
+
+def _ready(scheduler: Any) -> str:
+    name = type(scheduler).__name__
+    if getattr(scheduler, "num_inference_steps", None) is None:
+        raise TraceError(f"{name} has no timesteps yet: call scheduler.set_timesteps(N) first")
+    return name
 
 
 def _sampler(scheduler: Any) -> Callable:
     def sample(model: Callable, x: torch.Tensor) -> torch.Tensor:
         own = copy.deepcopy(scheduler)  # a run leaves history behind, which the next must not see
+        scaled = getattr(own, "scale_model_input", lambda x, t: x)  # flow matching has none
         for t in own.timesteps:
-            output = model(own.scale_model_input(x, t), t)
+            output = model(scaled(x, t), t)
             x = own.step(output, t, x, return_dict=False)[0]
         return x
 
@@ -75,6 +138,8 @@ def _sampler(scheduler: Any) -> Callable:
 def _state_scale(scheduler: Any) -> tuple[float, float]:
     """1 for schedulers in the process's state; 1/alpha at both ends for those that scale the model's input."""
     own = copy.deepcopy(scheduler)
+    if not hasattr(own, "scale_model_input"):
+        return 1.0, 1.0
     factor = float(own.scale_model_input(torch.ones(1, dtype=torch.float64), own.timesteps[0]))
     if factor == 1.0:
         return 1.0, 1.0

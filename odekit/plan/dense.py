@@ -10,7 +10,7 @@ import torch
 from odekit.engine import Segment
 from odekit.plan.program import Plan, Table
 
-EPSILON = {"float64": 2.2e-16, "float32": 1.2e-7, "float16": 9.8e-4, "bfloat16": 7.8e-3}
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 def table(plan: Plan) -> Table:
@@ -51,6 +51,19 @@ def table(plan: Plan) -> Table:
     )  # fmt: skip
 
 
+def as_array(values: Any) -> np.ndarray:
+    """A table as float64 numbers."""
+    return values.detach().numpy() if torch.is_tensor(values) else np.asarray(values, dtype=float)
+
+
+def whole(dense: Table) -> np.ndarray:
+    """Inputs and output in one array (n+1, 1+n+m) over x_T, the model outputs and the noise draws."""
+    rows = np.vstack([as_array(dense.inputs), as_array(dense.output)[None]])
+    if dense.noise_output is None:
+        return rows
+    return np.hstack([rows, np.vstack([as_array(dense.noise_inputs), as_array(dense.noise_output)[None]])])
+
+
 def live(dense: Table) -> np.ndarray:
     """Which evaluations have a path to the output (n,): the others are wasted."""
     inputs, output = as_array(dense.inputs), as_array(dense.output)
@@ -64,59 +77,92 @@ def live(dense: Table) -> np.ndarray:
     return alive
 
 
-def as_array(values: Any) -> np.ndarray:
-    """A table as float64 numbers."""
-    return values.detach().numpy() if torch.is_tensor(values) else np.asarray(values, dtype=float)
+def equilibrated(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(row, column) scales such that sizes / row / column has no entry above 1 and a 1 in every column.
+
+    What counts as large in a table depends on the row and on the register: with a noise prediction on VP the
+    coefficients of x_T grow to 1/alpha_T, those of the last model output are of the size of sigma, and both matter as
+    much.
+    """
+    rows, columns = np.ones(len(sizes)), np.ones(sizes.shape[1])
+    for _ in range(2):
+        rows *= _largest(sizes / rows[:, None] / columns, axis=1)
+        columns *= _largest(sizes / rows[:, None] / columns, axis=0)
+    return rows, columns
+
+
+def _largest(sizes: np.ndarray, axis: int) -> np.ndarray:
+    largest = sizes.max(axis=axis, initial=0.0)
+    return np.where(largest > 0, largest, 1.0)
 
 
 def compressed(dense: Table, like: Plan) -> Plan:
-    """The minimal realisation of a dense, noise-free table."""
-    rows, output, times = (as_array(v) for v in (dense.inputs, dense.output, dense.times))
-    segments = realised(rows, output, ["evaluation"] * len(rows), times, dense.precision)
-    return like.replaced(segments=tuple(segments), precision=dense.precision)
+    """The minimal realisation of a dense table, events in the order of the plan ``like``."""
+    kinds = [kind for s in like.segments for kind in s.steps * (s.evaluations * ["evaluation"] + s.draws * ["draw"])]
+    n, asked, drawn = len(dense.inputs), 0, 0
+    order = [0]
+    for kind in kinds:
+        order.append(1 + asked if kind == "evaluation" else 1 + n + drawn)
+        asked, drawn = asked + (kind == "evaluation"), drawn + (kind == "draw")
+    # Whatever the precision of its coefficients, the rows of a plan were multiplied out in float64.
+    segments = realised(whole(dense)[:, order], kinds, as_array(dense.times), EPSILON["float64"])
+    precision = "float64" if isinstance(dense.precision, int) else dense.precision
+    return like.replaced(segments=tuple(segments), precision=precision)
 
 
-def realised(rows: np.ndarray, output: np.ndarray, kinds: list[str], times: np.ndarray, precision: Any) -> list:
-    """Segments with as few live registers as possible, from rows over (x_T, register of event 0, 1, ...).
+def realised(rows: np.ndarray, kinds: list[str], times: np.ndarray, epsilon: float) -> list[Segment]:
+    """Segments with as few live registers as possible, from rows (n+1, 1+events) over x_T and the events in order.
 
-    ``kinds`` orders the events, "evaluation" or "draw". The map from the past registers to all later inputs and the
-    output is the Hankel matrix; its numerical rank is the number of registers that must stay alive (minimal
-    realisation of a time-varying system: Dewilde & van der Veen 1998, chapter 3).
+    ``kinds`` names the events, "evaluation" or "draw"; the last row is the output; ``epsilon`` is the rounding unit of
+    the arithmetic that made the rows. The map from past registers to all later rows is a Hankel matrix: its numerical
+    rank is the number of registers that must stay alive (minimal realisation of a time-varying system: Dewilde & van
+    der Veen 1998, chapter 3). The bases are rows themselves, the next input first. They are found from the end
+    backwards, where an event adds one row and takes one column away: n events cost n small factorisations.
     """
-    tolerance = 64 * EPSILON.get(precision, 2.2e-16)
-    basis = np.ones((1, 1))  # x_T itself
-    steps, asked = [], 0
-    for event, kind in enumerate(kinds):
-        ask = rows[asked : asked + 1, : event + 1] if kind == "evaluation" else np.zeros((0, event + 1))
-        asked += len(ask)
-        following = _row_basis(np.vstack([rows[asked:], output[None]])[:, : event + 2], tolerance)
-        carry = np.hstack([_in_terms_of(following[:, : event + 1], basis), following[:, event + 1 :]])
-        steps.append((times[asked - len(ask) : asked], _in_terms_of(ask, basis), carry))
-        basis = following
-    return list(_grouped(steps))
+    tolerance = 64 * epsilon * max(1.0, len(rows)) ** 0.5
+    scale, columns = equilibrated(np.abs(rows))
+    scaled = rows / scale[:, None] / columns
+    asked = len(rows) - 1
+    following, steps = [asked], []  # after the last event only the output is left
+    for event in range(len(kinds) - 1, -1, -1):
+        evaluates = kinds[event] == "evaluation"
+        asked -= evaluates
+        needed = [asked, *following] if evaluates else following
+        if event:
+            basis, known = _independent(scaled[needed, : event + 1], tolerance, asked_first=evaluates)
+            known *= scale[needed][:, None] / scale[needed][basis]
+        else:
+            basis, known = [0], rows[needed, :1]
+        carry = np.hstack([known[int(evaluates) :], rows[following, event + 1 : event + 2]])
+        steps.append((times[asked : asked + evaluates], known[: int(evaluates)], carry))
+        following = [needed[i] for i in basis]
+    return list(_grouped(steps[::-1]))
 
 
-def _row_basis(rows: np.ndarray, tolerance: float) -> np.ndarray:
-    """A basis of the numerical row space: rows chosen by pivoted QR, the first row (the next input) preferred."""
-    from scipy.linalg import qr
-
-    scale = np.abs(rows).max(axis=1, keepdims=True)
-    scale[scale == 0] = 1.0
-    _, r, pivots = qr((rows / scale).T, mode="economic", pivoting=True)
-    sizes = np.abs(np.diag(r))
-    rank = max(1, int((sizes > tolerance * max(rows.shape) * max(sizes[0], 1e-300)).sum()))
-    return rows[sorted(pivots[:rank])]
-
-
-def _in_terms_of(rows: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    scale = np.abs(basis).max(axis=1)
-    scale[scale == 0] = 1.0
-    solution = np.linalg.lstsq((basis / scale[:, None]).T, rows.T, rcond=None)[0].T / scale
-    return np.where(np.abs(solution * scale) < 1e-15 * np.abs(solution * scale).max(initial=0.0), 0.0, solution)
+def _independent(rows: np.ndarray, tolerance: float, asked_first: bool) -> tuple[list[int], np.ndarray]:
+    """Which rows are numerically independent (pivoted Gram-Schmidt), and all rows in terms of those."""
+    rest, chosen = rows.copy(), []
+    sizes = np.sqrt((rest * rest).sum(axis=1))
+    pick = 0 if asked_first and sizes[0] > tolerance else int(sizes.argmax())
+    while sizes[pick] > tolerance:
+        chosen.append(pick)
+        direction = rest[pick] / sizes[pick]
+        rest -= np.outer(rest @ direction, direction)
+        rest[chosen] = 0.0
+        sizes = np.sqrt((rest * rest).sum(axis=1))
+        pick = int(sizes.argmax())
+    chosen = sorted(chosen) or [0]  # a register holding zero where nothing of the past is needed
+    known = np.zeros((len(rows), len(chosen)))
+    known[chosen, range(len(chosen))] = 1.0
+    others = [i for i in range(len(rows)) if i not in chosen]
+    if others:
+        found = np.linalg.lstsq(rows[chosen].T, rows[others].T, rcond=None)[0].T
+        known[others] = np.where(np.abs(found) < tolerance / 64, 0.0, found)
+    return chosen, known
 
 
 def _grouped(steps: list):
-    """Consecutive steps with equally shaped tables share a segment; the last basis is the output itself."""
+    """Consecutive steps with equally shaped tables share a segment."""
     i = 0
     while i < len(steps):
         j = i
@@ -124,6 +170,6 @@ def _grouped(steps: list):
             j += 1
         when, asks, carries = (torch.from_numpy(np.stack(part)) for part in zip(*steps[i : j + 1], strict=True))
         own = torch.zeros(*asks.shape[:2], 1, dtype=torch.float64)  # no evaluation takes its own output
-        names = tuple(f"r.{s}" for s in range(asks.shape[2]))
+        names = tuple(f"r.{s}" for s in range(carries.shape[2] - 1))
         yield Segment(when, torch.cat([asks, own], dim=2), carries, names, draws=1 - asks.shape[1])
         i = j + 1
