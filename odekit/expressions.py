@@ -210,8 +210,11 @@ class Field:
 
     Coefficients are written once, exactly, and enter a computation through `number`.
 
-    >>> FLOAT64.number("1/3"), mpfield(30).number("1/3")
-    (0.3333333333333333, mpf('0.333333333333333333333333333333338'))
+    >>> FLOAT64.number("1/3"), str(mpfield(30).number("1/3"))
+    (0.3333333333333333, '0.333333333333333')
+    >>> with mpfield(30).context:
+    ...     print(mpfield(30).number("1/3"))
+    0.333333333333333333333333333333
     """
 
     name: str

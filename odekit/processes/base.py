@@ -15,7 +15,7 @@ import torch
 
 from ..exceptions import OdekitError, TimeRangeError, unknown
 from ..expressions import exact_value
-from .inverse import newton
+from .inverse import time_at
 from .kinds import Floats, Mpmath, Tensors, elementwise, number
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class IsotropicProcess:
     ...     name, t_min, t_max = "cubic", 0.1, 4.0
     ...     def define(t, scale=2):
     ...         return {"alpha": 1, "sigma": scale * t**3}
-    >>> Cubic().diffusion_squared(1.0), Cubic(scale=3).time_at_kappa(24.0)
+    >>> Cubic().diffusion_squared(1.0), round(Cubic(scale=3).time_at_kappa(24.0), 12)
     (24.0, 2.0)
     """
 
@@ -64,6 +64,11 @@ class IsotropicProcess:
         super().__init_subclass__(**keywords)
         if "define" in vars(cls):
             declared = list(inspect.signature(cls.define).parameters.values())[1:]
+            for parameter in declared:
+                if hasattr(IsotropicProcess, parameter.name):
+                    raise OdekitError(
+                        f"{cls.__name__}: a parameter cannot be called {parameter.name!r}, a process has one"
+                    )
             cls.defaults = MappingProxyType({p.name: p.default for p in declared})
         if "__init__" not in vars(cls) and cls.__init__ is IsotropicProcess.__init__:
             options = {**cls.defaults, "t_min": cls.t_min, "t_max": cls.t_max}
@@ -107,7 +112,9 @@ class IsotropicProcess:
         exact = exact_value(value)
         if not isinstance(exact, Fraction):
             raise OdekitError(f"{type(self).__name__}: {name} = {value} must be rational")
-        return value if isinstance(value, (int, Fraction)) and not name.startswith("t_m") else float(exact)
+        if name in ("t_min", "t_max"):
+            return float(exact)
+        return exact if isinstance(value, str) else value if isinstance(value, (int, Fraction)) else float(value)
 
     def check(self) -> None:
         """Refuses parameters for which the process makes no sense (nothing to refuse by default)."""
@@ -147,7 +154,7 @@ class IsotropicProcess:
 
         >>> from odekit.processes import RectifiedFlow
         >>> RectifiedFlow().expressions["diffusion_squared"]
-        -2*t/(t - 1)
+        2*t/(1 - t)
         """
         from .derivation import derivation
 
@@ -164,19 +171,17 @@ class IsotropicProcess:
         >>> process.compile(1 - process.expressions["alpha"] ** 2)(1e-5)
         1.0009944...e-06
         """
-        import sympy
+        from .code import as_expression, compiled
 
-        from .code import compiled
-
-        code = compiled(sympy.sympify(expression), self._arguments())
+        code = compiled(as_expression(expression), self._arguments())
 
         def function(t: Number) -> Number:
             return elementwise(lambda s: self._run(code, "t", *self._checked_time(s)), t)
 
         return function
 
-    def _arguments(self, variable: sympy.Symbol | None = None) -> tuple[sympy.Symbol, ...]:
-        return (self.t if variable is None else variable, *self.expressions.parameters.values())
+    def _arguments(self) -> tuple[sympy.Symbol, ...]:
+        return (self.t, *self.expressions.parameters.values())
 
     def _code(self, quantity: str) -> Any:
         return _code(type(self), quantity)
@@ -271,7 +276,7 @@ class IsotropicProcess:
         return self._at("drift", t)
 
     def diffusion_squared(self, t: Number) -> Number:
-        """G^2 in dx = F x dt + G dw: d(sigma^2)/dt - 2 F sigma^2 (Kingma et al. 2021, equation 16)."""
+        """G^2 in dx = F x dt + G dw: d(sigma^2)/dt - 2 F sigma^2 (Lu et al. 2022, section 2.1)."""
         return self._at("diffusion_squared", t)
 
     # ------------------------------------------------------------ inverses
@@ -287,98 +292,15 @@ class IsotropicProcess:
         >>> process.time_at_logsnr(float("inf")), process.time_at_logsnr(process.logsnr(0.5))
         (0.0, 0.5)
         """
-        return elementwise(lambda x: self._time_at("logsnr", x), logsnr)
+        return elementwise(lambda x: time_at(self, "logsnr", x), logsnr)
 
     def time_at_kappa(self, kappa: Number) -> Number:
         """The time where sigma/alpha has this value; 0 and inf give the ends, where the process reaches them."""
-        return elementwise(lambda x: self._time_at("kappa", x), kappa)
+        return elementwise(lambda x: time_at(self, "kappa", x), kappa)
 
     def time_at_alpha_over_sigma(self, ratio: Number) -> Number:
         """The time where alpha/sigma has this value; inf and 0 give the ends, where the process reaches them."""
-        return elementwise(lambda x: self._time_at("alpha_over_sigma", x), ratio)
-
-    def _time_at(self, variable: str, x: Number) -> Number:
-        kind, x = number(x)
-        if kind is Mpmath:
-            from mpmath import mp
-
-            with mp.workprec(mp.prec + 30):
-                t = self._solve(variable, kind, x)
-            return +t
-        return self._solve(variable, kind, x)
-
-    def _solve(self, variable: str, kind: type, x: Any) -> Any:
-        self._check_reached(variable, kind, x)
-        low, high = self.domain
-        noiseless, signalless = _ENDS[variable]
-        at_high = x == signalless
-        # a closed form knows its way to kappa = 0, and its gradient there
-        at_low = (x == noiseless) & (variable == "logsnr" or self.expressions["time_at_" + variable] is None)
-        at_end = at_low | at_high
-        if not kind.any(at_end):
-            return self._solve_inside(variable, kind, x)
-        t = self._solve_inside(variable, kind, kind.where(at_end, self._inside(variable), x))
-        return kind.where(at_low, low, kind.where(at_high, high, t))
-
-    def _solve_inside(self, variable: str, kind: type, x: Any) -> Any:
-        low, high = self.domain
-        if self.expressions["time_at_" + variable] is None:
-            return kind.clip(self._newton(variable, kind, x), low, high)
-        code = self._code("time_at_" + variable)
-        t = self._run(code, variable, kind, x)
-        lost = ~kind.isfinite(t) if kind is Tensors else not kind.isfinite(t)
-        if kind.any(lost):  # the closed form overflowed on its way: solve there, and keep its NaN out of the graph
-            inside = self._inside(variable)
-            solved = self._newton(variable, kind, kind.where(lost, x, inside))
-            t = kind.where(lost, solved, self._run(code, variable, kind, kind.where(lost, inside, x)))
-        return kind.clip(t, low, high)
-
-    def _newton(self, variable: str, kind: type, x: Any) -> Any:
-        target = x if variable == "logsnr" else kind.log(x) if variable == "alpha_over_sigma" else -kind.log(x)
-
-        def function(quantity: str) -> Callable[[Any], Any]:
-            code = self._code(quantity)  # of any kind: the search for a scalar's time runs on tensors
-            return lambda t: self._run(code, "t", *number(t))
-
-        return newton(function("logsnr"), function("logsnr_rate"), target, self.domain)
-
-    def _inside(self, variable: str) -> float:
-        """A value that `variable` takes in the middle of the sampling range: a harmless stand-in."""
-        return self._run(self._code(variable), "t", Floats, (self.t_min + self.t_max) / 2)
-
-    def _reached(self, variable: str) -> tuple[float, float]:
-        """The least and the greatest value that `variable` takes on the domain, with room for rounding."""
-        ends = []
-        for end, vanishing, limit in zip(self.domain, ("sigma", "alpha"), _ENDS[variable], strict=True):
-            value = self._run(self._code(variable), "t", Floats, end)
-            # a zero is one exactly: cos(pi/2) of floats is none
-            ends.append(limit if math.isnan(value) or self._vanishes(vanishing, end) else value)
-        low, high = sorted(ends)
-        relative, absolute = 1e-12, 1e-12 if variable == "logsnr" else 0.0
-        return (
-            low - relative * abs(low) - absolute if math.isfinite(low) else low,
-            high + relative * abs(high) + absolute if math.isfinite(high) else high,
-        )
-
-    def _vanishes(self, quantity: str, t: float) -> bool:
-        if math.isinf(t):
-            return False
-        exact = dict(zip(self._arguments(), (t, *self._values("t", Floats, t)), strict=True))
-        import sympy
-
-        at_t = self.expressions[quantity].subs({symbol: sympy.Rational(str(value)) for symbol, value in exact.items()})
-        return at_t == 0
-
-    def _check_reached(self, variable: str, kind: type, x: Any) -> None:
-        if variable not in self._limits:
-            self._limits[variable] = self._reached(variable)
-        low, high = self._limits[variable]
-        missed = ~((x >= low) & (x <= high)) if kind is Tensors else not low <= x <= high
-        if kind.any(missed):
-            culprit = x[missed].flatten()[0].item() if kind is Tensors else x
-            raise TimeRangeError(
-                f"{type(self).__name__} never has {variable} = {culprit}; its values are [{low:.6g}, {high:.6g}]"
-            )
+        return elementwise(lambda x: time_at(self, "alpha_over_sigma", x), ratio)
 
     # ------------------------------------------------------------ operators
 
@@ -409,9 +331,6 @@ class IsotropicProcess:
         from .derivation import latex
 
         return latex(self.expressions)
-
-
-_ENDS = {"logsnr": (math.inf, -math.inf), "kappa": (0.0, math.inf), "alpha_over_sigma": (math.inf, 0.0)}
 
 
 @functools.cache

@@ -82,7 +82,7 @@ def _time_at_integrated_beta(integral: Any, beta_0: Any, beta_1: Any) -> Any:
 class Cosine(IsotropicProcess):
     """Variance preserving with alpha = cos(u(t))/cos(u(0)), u = (t + c)/(1 + c) pi/2 (Nichol, Dhariwal 2021, eq. 17).
 
-    Times end at 1, where alpha = 0; samplers start at 0.9946 (Lu et al. 2022, appendix D.3).
+    Times end at 1, where alpha = 0; samplers start at 0.9946 (Lu et al. 2022, appendix D).
 
     >>> Cosine().alpha(1.0), Cosine().kappa(1.0)
     (0.0, inf)
@@ -164,7 +164,7 @@ class VE(EDM):
 
 
 class RectifiedFlow(IsotropicProcess):
-    """Straight paths between data and noise: alpha = 1 - t, sigma = t (Liu et al. 2023, equation 1, with t reversed).
+    """Straight paths between data and noise: alpha = 1 - t, sigma = t (Liu et al. 2023, section 2.1, t reversed).
 
     >>> RectifiedFlow().alpha_rate(1.0), RectifiedFlow().kappa(1.0)
     (-1.0, inf)

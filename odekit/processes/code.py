@@ -35,6 +35,16 @@ class Softplus(sympy.Function):
     """log(1 + e^u), which neither overflows nor forgets small e^u."""
 
 
+def as_expression(value: Any) -> sympy.Expr:
+    """A SymPy expression or number as an expression; text is refused, for SymPy would evaluate it."""
+    try:
+        return sympy.sympify(value, strict=True)
+    except sympy.SympifyError:
+        raise OdekitError(
+            f"expected a SymPy expression, not {type(value).__name__} (text goes through odekit.expressions.parse)"
+        ) from None
+
+
 def rewrite(expression: sympy.Expr) -> sympy.Expr:
     """The same expression in a form that does not cancel (C99's expm1 and log1p, log(1 -+ e^u) as one function).
 
@@ -191,4 +201,4 @@ class Code:
 @functools.lru_cache(maxsize=2048)
 def compiled(expression: sympy.Expr, arguments: tuple[sympy.Symbol, ...]) -> Code:
     """The `Code` of an expression, built once however many processes share it."""
-    return Code(sympy.sympify(expression), arguments)
+    return Code(expression, arguments)

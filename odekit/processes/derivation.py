@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import sympy
 
 from ..exceptions import OdekitError
-from .code import FUNCTIONS
+from ..expressions import exact_value
+from .code import FUNCTIONS, as_expression
 
 TIME = sympy.Symbol("t", positive=True)
 LOGSNR = sympy.Symbol("logsnr_", real=True)
@@ -38,8 +40,10 @@ class Derivation(Mapping):
         extra = process.stable(TIME, **self.parameters) if process.stable else {}
         self._known: dict[str, sympy.Expr | None] = {**self.definition, **_sympified(extra)}
         self._inverse = process.inverse
-        middle = sympy.Rational(process.t_min + process.t_max) / 2
-        self.inside = {TIME: middle} | {s: process.defaults[name] for name, s in self.parameters.items()}
+        self.inside = {TIME: sympy.Rational(process.t_min + process.t_max) / 2}
+        for name, symbol in self.parameters.items():
+            if process.defaults[name] is not inspect.Parameter.empty:
+                self.inside[symbol] = as_expression(exact_value(process.defaults[name]))
         self.is_variance_preserving = not {"sigma", "log_sigma"} & set(self.definition)
 
     def __getitem__(self, name: str) -> sympy.Expr | None:
@@ -101,7 +105,7 @@ class Derivation(Mapping):
 
     def _time_at_kappa(self) -> sympy.Expr | None:
         if self._inverse:
-            return sympy.sympify(self._inverse(KAPPA, **self.parameters))
+            return as_expression(self._inverse(KAPPA, **self.parameters))
         return solved(self["kappa"])
 
     def _time_at_alpha_over_sigma(self) -> sympy.Expr | None:
@@ -115,7 +119,7 @@ class Derivation(Mapping):
 
 
 def _sympified(expressions: Mapping[str, Any]) -> dict[str, sympy.Expr]:
-    return {name: sympy.sympify(value) for name, value in expressions.items()}
+    return {name: as_expression(value) for name, value in expressions.items()}
 
 
 def _checked(definition: Any) -> dict[str, sympy.Expr]:

@@ -18,7 +18,7 @@ from .kinds import Floats, Tensors
 
 
 class DiscreteVP(IsotropicProcess):
-    """Variance preserving with ln alpha linear between tabulated values (Lu et al. 2022, appendix D.4).
+    """Variance preserving with ln alpha linear between tabulated values (Lu et al. 2022, appendix D).
 
     Of `betas` and `alphas_cumprod` (M values; alphas_cumprod[i] = prod_{j<=i} (1 - betas[j]) = alpha^2) give one. The
     nodes are t_0 = 0, where alpha = 1 and sigma = 0, and t_{i+1} = (i + 1)/M, where alpha^2 = alphas_cumprod[i]; times

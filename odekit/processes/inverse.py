@@ -1,101 +1,118 @@
-"""Times from noise levels where no closed form exists: a safeguarded Newton iteration on tensors and mpmath numbers."""
+"""Times from noise levels: closed forms where there are any, Newton where not, and the ends of the range."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from ..exceptions import OdekitError, TimeRangeError
+from .kinds import Floats, Mpmath, Tensors, number
+from .newton import newton
 
-Function = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from .base import IsotropicProcess
 
-REACH = 700.0  # the search covers |log t| <= 700: e^700 leaves room for a product in float64
-
-
-def newton(logsnr: Function, rate: Function, target: Any, domain: tuple[float, float]) -> Any:
-    """The t in `domain` with logsnr(t) = target, for a logsnr that decreases; `target` float, float64 tensor or mpf.
-
-    Works in u = log(t - lo), or log((t - lo)/(hi - t)), where log-SNR is nearly straight towards both ends.
-    """
-    if isinstance(target, torch.Tensor):
-        return _on_tensors(logsnr, rate, target, domain)
-    if isinstance(target, float):
-        return _on_tensors(logsnr, rate, torch.tensor(target, dtype=torch.float64), domain).item()
-    return _on_mpmath(logsnr, rate, target, domain)
+ENDS = {"logsnr": (math.inf, -math.inf), "kappa": (0.0, math.inf), "alpha_over_sigma": (math.inf, 0.0)}
+"""What each level is where there is no noise, and where there is no signal."""
 
 
-def _on_tensors(logsnr: Function, rate: Function, target: torch.Tensor, domain: tuple[float, float]) -> torch.Tensor:
-    """Search without a graph, then two Newton steps in t with one.
-
-    A Newton step doubles the number of right digits and of right derivatives: after two, autograd through the result is
-    the implicit function's to third order.
-    """
-
-    def polished(t: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        for _ in range(2):
-            t = t - (logsnr(t) - target) / rate(t)
-        return t
-
-    with torch.no_grad():
-        u = _search(logsnr, rate, target, domain)
-        found, _ = _chart(u, domain, torch.exp)
-        found = torch.where(u.abs() > REACH - 1e-3, torch.where(u > 0, domain[1], domain[0]), found)
-        inside = (found > domain[0]) & (found < domain[1])
-        middle, _ = _chart(torch.zeros_like(found), domain, torch.exp)
-        start = torch.where(inside, found, middle)
-        # a target beyond what float64 can tell from the end of the domain is left to the search
-        settled = inside & ((polished(start, target) - found).abs() <= 1e-6 * found.abs())
-        start = torch.where(settled, found, middle)
-        stand_in = logsnr(middle)
-    return torch.where(settled, polished(start, torch.where(settled, target, stand_in)), found)
-
-
-def _on_mpmath(logsnr: Function, rate: Function, target: Any, domain: tuple[float, float]) -> Any:
-    """Newton at the ambient precision from the float64 solution."""
+def time_at(process: IsotropicProcess, level: str, x: Any) -> Any:
+    """The time where `level` ("logsnr", "kappa" or "alpha_over_sigma") has the value x (float, tensor or mpf)."""
+    kind, x = number(x)
+    if kind is not Mpmath:
+        return _solve(process, level, kind, x)
     from mpmath import mp
 
-    u = mp.mpf(_search(logsnr, rate, torch.tensor(float(target), dtype=torch.float64), domain).item())
-    for _ in range(200):
-        t, slope = _chart(u, domain, mp.exp)
-        step = (logsnr(t) - target) / (rate(t) * slope)
-        if not mp.isfinite(step):  # t has been rounded to the end of the domain
-            break
-        u -= step
-        if abs(step) <= 4 * mp.eps * (1 + abs(u)):
-            break
-    return _chart(u, domain, mp.exp)[0]
+    with mp.workprec(mp.prec + 30):
+        t = _solve(process, level, kind, x)
+    return +t
 
 
-def _chart(u: Any, domain: tuple[float, float], exp: Function) -> tuple[Any, Any]:
-    """t(u) and dt/du: the real line onto the domain."""
-    low, high = domain
-    if math.isinf(high):
-        return low + exp(u), exp(u)
-    weight = exp(-abs(u))
-    near, far = (high - low) * weight / (1 + weight), (high - low) / (1 + weight)
-    slope = near / (1 + weight)
-    if isinstance(u, torch.Tensor):
-        return torch.where(u < 0, low + near, low + far), slope
-    return low + (near if u < 0 else far), slope
+def _solve(process: IsotropicProcess, level: str, kind: type, x: Any) -> Any:
+    _check_reached(process, level, kind, x)
+    low, high = process.domain
+    noiseless, signalless = ENDS[level]
+    at_high = x == signalless
+    # a closed form knows its way to kappa = 0, and its gradient there
+    at_low = (x == noiseless) & (level == "logsnr" or _closed_form(process, level) is None)
+    at_end = at_low | at_high
+    if not kind.any(at_end):
+        return _solve_inside(process, level, kind, x)
+    t = _solve_inside(process, level, kind, kind.where(at_end, _stand_in(process, level), x))
+    return kind.where(at_low, low, kind.where(at_high, high, t))
 
 
-def _search(logsnr: Function, rate: Function, target: torch.Tensor, domain: tuple[float, float]) -> torch.Tensor:
-    """u with logsnr(t(u)) = target to the last digit or so; where no u within reach has it, the edge.
+def _solve_inside(process: IsotropicProcess, level: str, kind: type, x: Any) -> Any:
+    low, high = process.domain
+    closed = _closed_form(process, level)
+    if closed is None:
+        return kind.clip(by_newton(process, level, kind, x), low, high)
+    t = process._run(closed, level, kind, x)
+    lost = ~kind.isfinite(t) if kind is Tensors else not kind.isfinite(t)
+    if kind.any(lost):  # the closed form overflowed on its way: solve there, and keep its NaN out of the graph
+        spare = _stand_in(process, level)
+        solved = by_newton(process, level, kind, kind.where(lost, x, spare))
+        t = kind.where(lost, solved, process._run(closed, level, kind, kind.where(lost, spare, x)))
+    return kind.clip(t, low, high)
 
-    Newton steps that leave the bracket or fail to halve are replaced by bisection (rtsafe; Press et al. 2007, 9.4).
-    """
-    left, right = torch.full_like(target, -REACH), torch.full_like(target, REACH)
-    u, last = torch.zeros_like(target), 2 * right
-    for _ in range(400):
-        t, slope = _chart(u, domain, torch.exp)
-        gap = logsnr(t) - target
-        left, right = torch.where(gap > 0, u, left), torch.where(gap > 0, right, u)
-        proposal = u - gap / (rate(t) * slope)
-        # NaN (an end reached in rounding) compares false and bisects
-        good = (proposal > left) & (proposal < right) & (2 * (proposal - u).abs() <= last.abs())
-        new = torch.where(good, proposal, (left + right) / 2)
-        last, u = new - u, new
-        if bool((last.abs() <= 1e-15 * (1 + u.abs())).all()):
-            break
-    return u
+
+def by_newton(process: IsotropicProcess, level: str, kind: type, x: Any) -> Any:
+    """The time where `level` is x, without the closed form."""
+    target = x if level == "logsnr" else kind.log(x) if level == "alpha_over_sigma" else -kind.log(x)
+
+    def function(quantity: str) -> Callable[[Any], Any]:
+        code = process._code(quantity)  # of any kind: the search for a scalar's time runs on tensors
+        return lambda t: process._run(code, "t", *number(t))
+
+    return newton(function("logsnr"), function("logsnr_rate"), target, process.domain)
+
+
+def _closed_form(process: IsotropicProcess, level: str) -> Any:
+    name = "time_at_" + level
+    return None if process.expressions[name] is None else process._code(name)
+
+
+def _stand_in(process: IsotropicProcess, level: str) -> float:
+    """A value that `level` takes in the middle of the sampling range, where nothing is singular."""
+    return process._run(process._code(level), "t", Floats, (process.t_min + process.t_max) / 2)
+
+
+def _check_reached(process: IsotropicProcess, level: str, kind: type, x: Any) -> None:
+    if level not in process._limits:
+        process._limits[level] = reached(process, level)
+    low, high = process._limits[level]
+    missed = ~((x >= low) & (x <= high)) if kind is Tensors else not low <= x <= high
+    if kind.any(missed):
+        culprit = x[missed].flatten()[0].item() if kind is Tensors else x
+        name = type(process).__name__
+        raise TimeRangeError(f"{name} never has {level} = {culprit}; its values are [{low:.6g}, {high:.6g}]")
+
+
+def reached(process: IsotropicProcess, level: str) -> tuple[float, float]:
+    """The least and the greatest value that `level` takes on the domain, with room for rounding."""
+    ends = []
+    for end, vanishing, limit in zip(process.domain, ("sigma", "alpha"), ENDS[level], strict=True):
+        value = process._run(process._code(level), "t", Floats, end)
+        # a zero is one exactly: cos(pi/2) of floats is none
+        ends.append(limit if math.isnan(value) or _vanishes(process, vanishing, end) else value)
+    if (ends[0] < ends[1]) != (level == "kappa"):
+        raise OdekitError(
+            f"{type(process).__name__}: log-SNR must decrease in t; {level} goes from {ends[0]} to {ends[1]}"
+        )
+    low, high = sorted(ends)
+    relative, absolute = 1e-12, 1e-12 if level == "logsnr" else 0.0
+    return (
+        low - relative * abs(low) - absolute if math.isfinite(low) else low,
+        high + relative * abs(high) + absolute if math.isfinite(high) else high,
+    )
+
+
+def _vanishes(process: IsotropicProcess, quantity: str, t: float) -> bool:
+    if math.isinf(t):
+        return False
+    import sympy
+
+    exact = dict(zip(process._arguments(), (t, *process._values("t", Floats, t)), strict=True))
+    exact = {symbol: sympy.Rational(str(value)) for symbol, value in exact.items()}
+    return process.expressions[quantity].subs(exact) == 0

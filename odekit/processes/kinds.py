@@ -93,4 +93,4 @@ def elementwise(function: Callable[[Any], Any], x: Any) -> Any:
         return function(x)
     if x.dtype == object:
         return np.frompyfunc(function, 1, 1)(x)
-    return function(torch.from_numpy(x)).numpy()
+    return function(torch.from_numpy(np.ascontiguousarray(x))).numpy()

@@ -11,6 +11,7 @@ from mpmath import mp
 
 from odekit.exceptions import TimeRangeError
 from odekit.processes import EDM, VE, VP, Cosine, DiscreteVP, IsotropicProcess, RectifiedFlow, SubVP
+from odekit.processes.inverse import by_newton, reached
 from odekit.processes.kinds import number
 
 DISCRETE = DiscreteVP([1e-4 + i * (2e-2 - 1e-4) / 999 for i in range(1000)])
@@ -86,19 +87,19 @@ def test_newton_agrees_with_the_closed_form(process, level):
     low, high = max(process.t_min, 1e-6), min(process.t_max, process.domain[1] * (1 - 1e-9))
     times = torch.logspace(math.log10(low), math.log10(high), 50, dtype=torch.float64)
     levels = getattr(process, level)(times)
-    solved = process._newton(level, *number(levels))
+    solved = by_newton(process, level, *number(levels))
     assert bool(((solved - times).abs() <= 1e-14 * times).all())
     for t in times[::10].tolist():
         with mp.workdps(40):
             exact = mpmath.mpf(t)
-            found = process._newton(level, *number(getattr(process, level)(exact)))
+            found = by_newton(process, level, *number(getattr(process, level)(exact)))
             assert abs(found - exact) <= mpmath.mpf(10) ** -37 * exact
 
 
 @pytest.mark.parametrize("process", [*PROCESSES, Gompertz(), Warped()], ids=repr)
 def test_infinite_levels_are_the_ends_of_the_domain(process):
     low, high = process.domain
-    reaches_high = process._reached("kappa")[1] == math.inf
+    reaches_high = reached(process, "kappa")[1] == math.inf
     cases = {("logsnr", math.inf): low, ("kappa", 0.0): low, ("alpha_over_sigma", math.inf): low}
     if reaches_high:
         cases |= {("logsnr", -math.inf): high, ("kappa", math.inf): high, ("alpha_over_sigma", 0.0): high}

@@ -250,6 +250,28 @@ def test_definitions_that_are_none_are_refused():
         with pytest.raises(OdekitError, match=message):
             process().alpha(0.5)
 
+    class Backwards(IsotropicProcess):
+        domain = (0.0, 1.0)
+
+        def define(t):
+            return {"alpha": t, "sigma": 1 - t}
+
+    class Text(IsotropicProcess):
+        def define(t):
+            return {"alpha": "1", "sigma": t}
+
+    for level in ("logsnr", "kappa", "alpha_over_sigma"):
+        with pytest.raises(OdekitError, match="log-SNR must decrease in t"):
+            getattr(Backwards(), "time_at_" + level)(0.5)
+    for refused in (lambda: Text().alpha(0.5), lambda: VP().compile("t"), lambda: VP().compile("__import__('os')")):
+        with pytest.raises(OdekitError, match="expected a SymPy expression, not str"):
+            refused()
+    with pytest.raises(OdekitError, match="a parameter cannot be called 'sigma'"):
+
+        class Clash(IsotropicProcess):
+            def define(t, sigma=1.0):
+                return {"alpha": 1, "sigma": sigma * t}
+
     class Needy(IsotropicProcess):
         def define(t, scale):
             return {"alpha": 1, "sigma": scale * t}
@@ -257,6 +279,12 @@ def test_definitions_that_are_none_are_refused():
     with pytest.raises(OdekitError, match="needs a value for scale"):
         Needy()
     assert Needy(scale="1/4").sigma(2.0) == 0.5
+
+
+@each_process
+def test_standard_processes_have_closed_inverses(process):
+    for level in ("logsnr", "kappa", "alpha_over_sigma"):
+        assert process.expressions["time_at_" + level] is not None
 
 
 @each_process
