@@ -100,11 +100,7 @@ def _time_at(f: Coordinates, own: str, value):
 def _rate(f: Coordinates, at: Instant):
     """B dt/dlambda at an instant."""
     _, B = f.prediction.evaluate("semilinear", f.process, at.time)
-    return B / _logsnr_rate(f.process, at.time)
-
-
-def _logsnr_rate(process, t):
-    return process.alpha_rate(t) / process.alpha(t) - process.sigma_rate(t) / process.sigma(t)
+    return B / f.process.logsnr_rate(at.time)
 
 
 def _propagator(f: Coordinates, to: Instant, start, end, points, masses, inner: Instant):
@@ -115,7 +111,7 @@ def _propagator(f: Coordinates, to: Instant, start, end, points, masses, inner: 
     outer = start + points * (end - start)
     within = Instant(f.process.time_at_logsnr(outer + points[:, None] * (end - outer)))
     A, _ = f.prediction.evaluate("semilinear", f.process, within.time)
-    return _exp((masses[:, None] * (A / _logsnr_rate(f.process, within.time)) * (end - outer)).sum(0))
+    return _exp((masses[:, None] * (A / f.process.logsnr_rate(within.time)) * (end - outer)).sum(0))
 
 
 def _exp(number):
@@ -136,7 +132,7 @@ def _integrated(f: Coordinates, to: Instant, at: Instant) -> tuple:
         inner = Instant(f.process.time_at_logsnr(start + points * (end - start)))
         forcing = _rate(f, inner) * _propagator(f, to, start, end, points, masses, inner)
         A, _ = f.prediction.evaluate("semilinear", f.process, inner.time)
-        growth = _exp((masses * (A / _logsnr_rate(f.process, inner.time)) * (end - start)).sum(0))
+        growth = _exp((masses * (A / f.process.logsnr_rate(inner.time)) * (end - start)).sum(0))
         return [growth, (masses * forcing * (end - start)).sum(0)]
 
     return tuple(_converged(f, integral, 16))

@@ -7,8 +7,8 @@ from typing import Any
 
 from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates, dot
-from odekit.fields.weights import CLOCKS, RULES, ratio, weights
 from odekit.fields.predictions import prediction as resolve
+from odekit.fields.weights import CLOCKS, RULES, ratio, weights
 from odekit.methods.base import Claim, Method
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.tableau import Tableau

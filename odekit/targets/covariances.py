@@ -32,6 +32,7 @@ class LowRank:
 
     Source: probabilistic principal components, Tipping and Bishop (1999), equation 2.
 
+    >>> from odekit.targets import GaussianMixture
     >>> target = GaussianMixture(torch.zeros(1, 3), LowRank(torch.ones(1, 3, 1), torch.ones(1)), [1.0])
     >>> round(target.covariance.trace().item(), 12)
     6.0
