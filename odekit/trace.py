@@ -130,9 +130,9 @@ class _Audit:
             return self.known[-1]
 
         def answer(like: torch.Tensor, event: int) -> torch.Tensor:
-            return torch.from_numpy(fresh()).to(like)
+            return torch.tensor(fresh()).to(like)  # a copy: samplers may write into it
 
-        return observe(self.run, torch.from_numpy(fresh()).to(self.dtype), answer, look)
+        return observe(self.run, torch.tensor(fresh()).to(self.dtype), answer, look)
 
     @property
     def _ones(self) -> tuple[int, ...]:
@@ -152,15 +152,16 @@ class _Audit:
             answered[min(event + 1, events)] = self.small
             return answered
 
-        run = observe(self.run, start, answer)
+        draws = "draw" in self.reference.kinds or self.reference.unseen
+        run = observe(self.run, start, answer, watched=bool(draws))
         self._require_same_course(run)
-        found = []
+        epsilon, found = EPSILON[self.reference.arithmetic], []
         for what, x in self._outcomes(run):
             table = x.double().reshape(len(x), -1).cpu().numpy() / self.small
             if not np.isfinite(table).all():
                 raise TraceError(f"{what} holds NaN or inf: the sampler's own coefficients are not finite there")
             uneven = np.abs(table - table[:, :1]).max()
-            if uneven > 64 * EPSILON[run.arithmetic] * np.abs(table).max():
+            if uneven > 64 * epsilon * np.abs(table).max():
                 raise TraceError(f"{what} treats the elements of a sample differently: its coefficients are no scalars")
             found.append(table[:, 0])
         return np.stack(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,10 +48,11 @@ class Run:
     unseen: set[str] = field(default_factory=set)
 
 
-def observe(run: Callable, start: torch.Tensor, answer: Callable, look: bool = False) -> Run:
+def observe(run: Callable, start: torch.Tensor, answer: Callable, look: bool = False, watched: bool = True) -> Run:
     """Run ``run(model, x)`` from ``start`` (B, *shape); ``answer(like, event)`` answers model call or draw ``event``.
 
-    ``look`` examines the precision of the numbers in use. Raises TraceError for a sampler that fails, loops for ever,
+    ``look`` examines the precision of the numbers in use; ``watched=False`` leaves torch alone, for a sampler that is
+    known to draw nothing. Raises TraceError for a sampler that fails, loops for ever,
     asks for a wrong shape or no time, or returns no state. Torch's generators are left as they were.
     """
     seen = Run()
@@ -72,7 +74,7 @@ def observe(run: Callable, start: torch.Tensor, answer: Callable, look: bool = F
     watch = _Watch(seen, tuple(start.shape), lambda like: event(like, "draw"), look)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
-            with watch:
+            with watch if watched else nullcontext():
                 result = run(model, start.clone())
         except OdekitError:
             raise

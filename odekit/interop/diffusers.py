@@ -7,6 +7,7 @@ traced; diffusers itself is not imported.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,7 @@ def process_of(scheduler: Any) -> DiscreteVP | RectifiedFlow:
     elif getattr(config, "use_flow_sigmas", False):
         return RectifiedFlow()
     elif hasattr(scheduler, "alphas_cumprod"):
-        return DiscreteVP(alphas_cumprod=scheduler.alphas_cumprod.double())
+        return _tabulated(tuple(scheduler.alphas_cumprod.double().tolist()))
     elif hasattr(config, "shift"):
         return RectifiedFlow()
     else:
@@ -75,11 +76,17 @@ def process_of(scheduler: Any) -> DiscreteVP | RectifiedFlow:
     raise TraceError(f"{name} cannot be placed on a process: {why}; trace a function sampler(model, x) around it")
 
 
+@functools.lru_cache(maxsize=16)
+def _tabulated(alphas_cumprod: tuple[float, ...]) -> DiscreteVP:
+    """One process for all schedulers with one table: its own tables are computed once, in many digits."""
+    return DiscreteVP(alphas_cumprod=alphas_cumprod)
+
+
 def grid_of(scheduler: Any) -> torch.Tensor:
     """The times (N+1,) of `process_of` at which a scheduler's steps begin and end, where it says so.
 
     From its ``sigmas`` (repeated ones, for stages, count once), else from its timesteps and the table entry that its
-    last step goes to; a final sigma of 0 is time 0. Stage times of multi-stage schedulers without sigmas are left out
+    last step goes to; a final sigma of 0 is time 0, and a step of no length is no step. Stage times of multi-stage schedulers without sigmas are left out
     where they are known (PNDM). The scheduler's table has float32 entries, so the times are that accurate.
 
     >>> import odekit as ok
@@ -118,7 +125,7 @@ def _final_label(scheduler: Any, last: int) -> torch.Tensor:
 
 def _ready(scheduler: Any) -> str:
     name = type(scheduler).__name__
-    if getattr(scheduler, "num_inference_steps", None) is None:
+    if getattr(scheduler, "num_inference_steps", None) is None and not getattr(scheduler, "custom_timesteps", False):
         raise TraceError(f"{name} has no timesteps yet: call scheduler.set_timesteps(N) first")
     return name
 

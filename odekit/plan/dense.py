@@ -65,15 +65,15 @@ def whole(dense: Table) -> np.ndarray:
 
 
 def live(dense: Table) -> np.ndarray:
-    """Which evaluations have a path to the output (n,): the others are wasted."""
-    inputs, output = as_array(dense.inputs), as_array(dense.output)
-    n = len(inputs)
-    alive = np.zeros(n, dtype=bool)
-    need = output[1:] != 0
+    """Which evaluations have a path to the output (n,): the others are wasted. Rounding errors are no path."""
+    rows = np.abs(np.vstack([as_array(dense.inputs), as_array(dense.output)[None]]))
+    taken = rows[:, 1:] > 4 * EPSILON["float64"] * rows.max(axis=1, keepdims=True)
+    n = len(rows) - 1
+    alive, need = np.zeros(n, dtype=bool), taken[n]
     for k in range(n - 1, -1, -1):
         if need[k]:
             alive[k] = True
-            need = need | (inputs[k, 1:] != 0)
+            need = need | taken[k]
     return alive
 
 
