@@ -272,8 +272,9 @@ def solve_stages(
         with torch.no_grad():
             noise = F.abs() + torch.einsum("bjkd,bjd->bjk", jacobians.abs(), Y.abs())
             noise = Y.abs() + base.abs() + torch.einsum("ij,bjd->bid", M.abs(), noise)
-            floor = eps * (inverse.abs() @ noise.reshape(len(guess), -1, 1)).flatten(1).amax(1)
             size, moved = Y.abs().flatten(1).amax(1), change.abs().flatten(1).amax(1)
+            floor = eps * (inverse.abs() @ noise.reshape(len(guess), -1, 1)).flatten(1).amax(1)
+            floor = torch.minimum(floor, eps**0.5 * size)  # a nearly singular system is no licence to stop
             rate = moved / last if last is not None else torch.ones_like(moved)
             # The worse of two rates: the first correction may lie in a direction the equations are linear in.
             bound = torch.maximum(rate, before)

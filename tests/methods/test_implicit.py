@@ -393,3 +393,10 @@ def test_phases_and_history():
     f = make("am-3").coordinates(TURNING)
     carry = make("am-3").carry_from(f, [Instant(0.1), Instant(0.0)], [START, START])
     assert len(carry["N"]) == 2 and torch.equal(carry["N"][1], turning(START, 0.0))
+
+
+def test_a_singular_system_is_not_a_solution():
+    """From x = 1/2, 1 - h f' = 0 exactly for x^2 + 1 and h = 1: the inverse is infinite, and so is every tolerance."""
+    explosive = VectorField(lambda x, t: x * x + 1)
+    with pytest.raises(DivergenceError, match="t = 1"):
+        ok.solve(explosive, torch.full((1, 1), 0.5).double(), make("am-1"), torch.tensor([0.0, 1.0]).double())

@@ -215,6 +215,15 @@ def test_both_laws_rest_at_the_same_error_and_a_number_that_is_none_shrinks():
             assert rule.factor(math.nan, 0.1, False) == rule.factor(math.inf, None, False) == SHRINK
 
 
+def test_the_norm_is_relative_to_the_larger_end_and_rms_over_a_sample():
+    rule = Control(rtol=0.1, atol=0.01, k=5, controller="i")
+    before = torch.tensor([[1.0, 0.0, -3.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    after = torch.tensor([[-2.0, 0.0, 1.0], [0.0, 0.0, 0.4]], dtype=torch.float64)
+    error = torch.tensor([[0.21, 0.02, -0.31], [0.0, 0.0, 0.05]], dtype=torch.float64)
+    assert rule.norm(error, before, after) == pytest.approx(math.sqrt((1 + 4 + 1) / 3))
+    assert rule.norm(error[1:], before[1:], after[1:]) == pytest.approx(math.sqrt(1 / 3))
+
+
 def test_a_sample_does_not_depend_on_its_company():
     flow, x = mixture(samples=5)
     options = {"t_start": 0.5, "t_end": 0.05, "rtol": 1e-5, "atol": 1e-5}
