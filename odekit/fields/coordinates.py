@@ -91,9 +91,9 @@ class Coordinates:
         """a(t), the integrating factor of A."""
         if self.prediction.name == "velocity":
             return 1
-        if "scale" not in at.memo:
-            (at.memo["scale"],) = self.prediction.evaluate("scale", self.process, at.time)
-        return at.memo["scale"]
+        if self.prediction not in at.memo:
+            (at.memo[self.prediction],) = self.prediction.evaluate("scale", self.process, at.time)
+        return at.memo[self.prediction]
 
     def enter(self, x, at: Instant):
         """y = x / a(t)."""
@@ -112,7 +112,10 @@ class Coordinates:
             return raw
         if self.process is None:
             return raw
-        c, d = conversion(self.source, self.prediction, self.process, at.network)
+        pair = (self.source, self.prediction)
+        if pair not in at.memo:  # implicit methods ask at the same instant again and again
+            at.memo[pair] = conversion(*pair, self.process, at.network)
+        c, d = at.memo[pair]
         return c * raw + d * x
 
     def __call__(self, y, at: Instant):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from odekit.exceptions import MethodError
 from odekit.methods import files
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
@@ -17,7 +18,9 @@ def adams(order: int, start: str | None = None, **options: Any) -> Adams:
     """An Adams method with its starter resolved: "rising", the name of a tableau, or (None) one of enough order."""
     corrector = options.get("corrector", False)
     if start is None:
-        start = "rising" if order - int(corrector) <= 1 else STARTERS[order - 1]
+        start = "rising" if order - int(corrector) <= 1 else STARTERS.get(order - 1)
+        if start is None:
+            raise MethodError(f"no one-step method of order {order - 1} is at hand to start with: give start='rising'")
     starter = None if start == "rising" else files.get(start)
     return Adams(order, start=start, starter=starter, **options)
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from odekit import grids, methods
-from odekit.exceptions import ModelError, OdekitError
+from odekit.exceptions import OdekitError
 from odekit.plan.build import ends_noise_free, segments
 from odekit.plan.program import Plan
 from odekit.plan.rows import flatten
-from odekit.solve.eager import instants, march, under_way
+from odekit.solve.eager import Counted, instants, march, under_way
 from odekit.solve.reference import Reference, reference
 
 __all__ = ["Reference", "Solution", "Statistics", "reference", "solve"]
@@ -23,25 +23,28 @@ class Statistics:
     """What a solve cost: model evaluations of the whole batch, accepted and rejected steps (per sample (B,) where
     control is per sample)."""
 
-    evaluations: int
-    accepted: Any
-    rejected: Any
+    evaluations: int | torch.Tensor
+    accepted: int | torch.Tensor
+    rejected: int | torch.Tensor
 
 
 @dataclass(frozen=True)
 class Solution:
-    """``x`` (B, *shape) at the end, ``times`` (N+1,) the nodes, ``trajectory`` (N+1, B, *shape), ``statistics``."""
+    """``x`` (B, *shape) at the end, ``times`` (N+1,) the nodes, ``trajectory`` (N+1, B, *shape), ``statistics``.
+
+    Where every sample has steps of its own, times and trajectory are tuples of B tensors.
+    """
 
     x: torch.Tensor
-    times: torch.Tensor
-    trajectory: torch.Tensor | None
+    times: torch.Tensor | tuple[torch.Tensor, ...]
+    trajectory: torch.Tensor | tuple[torch.Tensor, ...]
     statistics: Statistics
 
 
 def solve(
     flow,
     x: torch.Tensor,
-    method: Any = "rk4",
+    method: Any = None,
     grid: torch.Tensor | None = None,
     *,
     history: torch.Tensor | None = None,
@@ -50,6 +53,8 @@ def solve(
     **options: Any,
 ) -> torch.Tensor | Solution:
     """The state at the end of ``grid``, from x (B, *shape) at its beginning; without a grid, steps are adaptive.
+
+    ``method``: a name, a Method or a method file; by default rk4 on a grid and dp5 without one.
 
     Fixed grids run as a Plan; ``eager=True`` runs the same step code on tensors (implicit methods always do).
     ``history`` (k, B, *shape) are exact states at grid[:k], from which a multistep formula starts at grid[k-1].
@@ -66,14 +71,14 @@ def solve(
     if grid is None:
         from odekit.solve import adaptive
 
-        return adaptive.solve(flow, x, method, full=full, **options)
-    method = methods.get(method, **options)
+        return adaptive.solve(flow, x, method or "dp5", full=full, **options)
+    method = methods.get(method or "rk4", **options)
     if not torch.is_tensor(grid):
         grid = torch.as_tensor(grid, dtype=torch.float64)
     grids.check(grid, flow.process)
     states = [x] if full else None
     watch = states.append if full else None
-    field = _Counting(flow)
+    field = Counted(flow)
     if eager or not method.is_plannable:
         result = march(method, field, grid, x, ends_noise_free(flow, grid), history, watch)
         evaluations = field.evaluations
@@ -91,26 +96,6 @@ def solve(
     steps = len(grid) - 1
     trajectory = torch.stack(states)
     return Solution(result, grid, trajectory, Statistics(evaluations, steps, 0))
-
-
-class _Counting:
-    """A field whose model checks its answers and counts its calls (eager runs only)."""
-
-    def __init__(self, flow):
-        self.process, self.prediction, self._ask, self._name = flow.process, flow.prediction, flow.model, repr(flow)
-        self.evaluations = 0
-
-    def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        output = self._ask(x, t)
-        at = f"evaluation {self.evaluations} (t = {float(t):.6g})"
-        if not torch.is_tensor(output) or output.shape != x.shape or output.dtype != x.dtype:
-            got = (tuple(output.shape), output.dtype) if torch.is_tensor(output) else type(output).__name__
-            raise ModelError(f"{at}: the model returned {got}; expected {(tuple(x.shape), x.dtype)}, like its input")
-        self.evaluations += 1
-        return output
-
-    def __repr__(self) -> str:
-        return self._name
 
 
 def _check_state(flow, x: Any) -> None:

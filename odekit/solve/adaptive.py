@@ -68,7 +68,7 @@ def solve(
     True
     """
     from odekit import methods
-    from odekit.solve import Solution, Statistics, _Counting
+    from odekit.solve import Counted, Solution, Statistics
 
     pair = _with_pair(methods.get(method, **options))
     span = _span(flow, t_start, t_end)
@@ -83,7 +83,7 @@ def solve(
     parts = [x] if control == "batch" else [row[None].clone() for row in x]
     runs = []
     for i, start in enumerate(parts):
-        counted = _Counting(flow)
+        counted = Counted(flow, finite=False)
         label = f"sample {i}, " if control == "per-sample" else ""
         runs.append(_integrate(pair, counted, start, *span, rule, first, max_steps, full, label))
     result = torch.cat([run.state for run in runs])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from odekit.exceptions import OdekitError
+from odekit.exceptions import DivergenceError, ModelError, OdekitError
 from odekit.fields.coordinates import Instant
 from odekit.methods.base import Method
 
@@ -51,3 +51,35 @@ def under_way(method: Method, field, nodes: list[Instant], history: torch.Tensor
     past = slice(first - method.history, first + 1)
     carry = method.carry_from(method.coordinates(field), nodes[past][::-1], list(history[past].flip(0)))
     return first, carry
+
+
+class Counted:
+    """A field whose model counts its calls and has its answers checked (eager runs only: a check waits for the device).
+
+    Raises ModelError, naming evaluation and time, for a wrong shape, a wrong dtype or NaN, and DivergenceError where
+    the state itself has overflowed; with ``finite=False`` numbers that are none pass, for a caller that rejects them.
+    """
+
+    def __init__(self, flow, finite: bool = True):
+        self.finite = finite
+        self.process, self.prediction, self._ask, self._name = flow.process, flow.prediction, flow.model, repr(flow)
+        self.evaluations = 0
+
+    def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """The field's own model, watched."""
+        at = f"evaluation {self.evaluations} (t = {float(t):.6g})"
+        if self.finite and not torch.isfinite(x).all():
+            raise DivergenceError(f"{at}: the state overflows: take smaller steps or a more stable method")
+        output = self._ask(x, t)
+        if not torch.is_tensor(output) or output.shape != x.shape or output.dtype != x.dtype:
+            got = (tuple(output.shape), output.dtype) if torch.is_tensor(output) else type(output).__name__
+            raise ModelError(f"{at}: the model returned {got}; expected {(tuple(x.shape), x.dtype)}, like its input")
+        if self.finite and not torch.isfinite(output).all():
+            if x.abs().max() > torch.finfo(x.dtype).max ** 0.5:
+                raise DivergenceError(f"{at}: the state overflows: take smaller steps or a more stable method")
+            raise ModelError(f"{at}: the model returned NaN or inf for a finite input")
+        self.evaluations += 1
+        return output
+
+    def __repr__(self) -> str:
+        return self._name
