@@ -17,10 +17,10 @@ import torch
 
 from odekit.exceptions import TraceError
 from odekit.interop.blackbox import COARSENESS, Run, observe
-from odekit.plan.dense import EPSILON, realised
+from odekit.plan.dense import EPSILON, as_array, realised
 from odekit.plan.program import Plan
 
-LARGE, SMALL = 2.0**10, 2.0**-20
+LARGE, SMALL = 2**10, 2.0**-20
 """Sizes of the numbers samplers are tried with: what clips shows at one of them and is gone at the other."""
 
 
@@ -42,9 +42,9 @@ def trace(
     model is taken to return. Normal draws of whole batches become the plan's noise registers, in the order in which
     they are made. Raises TraceError for a sampler that is no straight-line program of the scalar carrier.
 
-    The plan's ``precision`` is the coarsest found in use: the dtype the state is computed in, or the grain of the
-    numbers that meet it (float32 tables among float64 states are seen, also as python floats; float32 numbers combined
-    to float64 ones before they meet a state are not).
+    The plan's ``precision`` is the coarsest in use: the dtype the state is computed in, or the grain of the numbers
+    that pass by. Float32 tables among float64 states are seen, also as python floats; not so what was read from them
+    and combined to other python floats or numpy arrays before the sampler ran.
 
     >>> import odekit as ok
     >>> def euler(model, x, times):
@@ -57,7 +57,7 @@ def trace(
     """
     if carrier != "scalar":
         raise TraceError(f"carrier {carrier!r}: samplers are traced with scalar coefficients; expected 'scalar'")
-    precision, state_scale, name = None, (1.0, 1.0), getattr(sampler, "__name__", type(sampler).__name__)
+    known, precision, state_scale, name = None, None, (1.0, 1.0), getattr(sampler, "__name__", type(sampler).__name__)
     if hasattr(sampler, "set_timesteps") and hasattr(sampler, "step"):
         from odekit.interop.diffusers import adapt
 
@@ -67,13 +67,14 @@ def trace(
     elif isinstance(sampler, Plan):
         process, prediction, state_scale = sampler.process, sampler.prediction, sampler.state_scale
         name, precision = sampler.name, sampler.precision if isinstance(sampler.precision, str) else "float64"
-        sampler = _with_draws(sampler)
+        known, sampler = as_array(sampler.times), _with_draws(sampler)
     elif not callable(sampler):
         raise TraceError(f"a sampler is a function (model, x) or a scheduler; got a {type(sampler).__name__}")
     audit = _Audit(_runner(sampler, grid), tuple(shape), dtype or torch.float64)
     rows, run = audit.rows, audit.reference
     precision = precision or max(run.arithmetic, run.grain, key=COARSENESS.index)
-    segments = realised(rows, run.kinds, _moments(run.times, times, process), EPSILON[run.arithmetic])
+    moments = _moments(run.times, times, process) if known is None else known
+    segments = realised(rows, run.kinds, moments, EPSILON[run.arithmetic])
     return Plan(tuple(segments), prediction, process, state_scale, precision, name)
 
 
@@ -105,43 +106,42 @@ class _Audit:
     def __init__(self, run: Callable, shape: tuple[int, ...], dtype: torch.dtype):
         self.run, self.shape, self.dtype = run, shape, dtype
         half = dtype in (torch.float16, torch.bfloat16)
-        self.large, self.small = (4.0, 2.0**-6) if half else (LARGE, SMALL)
+        self.large, self.small = (4, 2.0**-6) if half else (LARGE, SMALL)
         self.known: list[np.ndarray] = []
         # Four samples of random numbers, and one that sees only zeros.
-        self.reference = self._random(self.large, look=True)
+        self.reference = self._random(look=True)
         if not self.reference.inputs:
             raise TraceError("the sampler never asks the model: there is nothing to trace")
+        self.uneven: set[str] = set()
         self.rows = self._rows()
-        found = self._departure(self.reference, self.known)
+        found = self._departure(self.reference)
         if found:
             raise TraceError(self._named(*found))
 
-    def _random(self, size: float, batch: int = 5, constant: bool = False, look: bool = False) -> Run:
-        """A run on random numbers, kept in ``known``: (1+events, B, *shape)."""
+    def _random(self, scale: float = 1.0, batch: int = 5, constant: bool = False, look: bool = False) -> Run:
+        """A run on random numbers of size ``large`` times ``scale``, kept in ``known``: (1+events, B, *shape).
+
+        Numbers in double precision, but integers where the sampler wants coarser ones: what coarse fractions there are
+        in the run are its own.
+        """
         generator = np.random.default_rng(0)  # numpy's: torch's draws are being watched
         self.known = []
 
-        def fresh() -> np.ndarray:
-            # The last of five samples is zero: it shows what comes from nowhere.
-            values = generator.standard_normal((5, *self.shape)) * np.array([1, 1, 1, 1, 0]).reshape(5, *self._ones)
+        def fresh(dtype: torch.dtype) -> torch.Tensor:
+            values = self.large * generator.uniform(-1, 1, (5, *self.shape))
+            values[4] = 0  # the last of five samples shows what comes from nowhere
             if constant:
-                values = values.reshape(5, -1)[:, :1].reshape(5, *self._ones) + np.zeros((5, *self.shape))
-            self.known.append(size * values[:batch])
-            return self.known[-1]
+                values[:] = values.reshape(5, -1)[:, 0].reshape(5, *(1 for _ in self.shape))
+            self.known.append(scale * (values if dtype == torch.float64 else values.round())[:batch])
+            return torch.tensor(self.known[-1]).to(dtype)  # a copy: samplers may write into it
 
-        def answer(like: torch.Tensor, event: int) -> torch.Tensor:
-            return torch.tensor(fresh()).to(like)  # a copy: samplers may write into it
-
-        return observe(self.run, torch.tensor(fresh()).to(self.dtype), answer, look)
-
-    @property
-    def _ones(self) -> tuple[int, ...]:
-        return (1,) * len(self.shape)
+        return observe(self.run, fresh(self.dtype), lambda like, event: fresh(like.dtype).to(like), look)
 
     def _rows(self) -> np.ndarray:
-        """Coefficients (n+1, 1+events) over (x_T, register of event 0, 1, ...) of every input and of the result.
+        """Coefficients (n+1, 1+events) over (x_T, register of event 0, 1, ...) of all inputs and the result.
 
-        From a run with impulses in the batch, small ones, which no clipping reaches.
+        From a run with impulses in the batch, small ones, which no clipping reaches; they are those of the first
+        element of a sample, ``uneven`` says where others have others.
         """
         events = len(self.reference.kinds)
         start = torch.zeros(events + 1, *self.shape, dtype=self.dtype)
@@ -155,16 +155,15 @@ class _Audit:
         draws = "draw" in self.reference.kinds or self.reference.unseen
         run = observe(self.run, start, answer, watched=bool(draws))
         self._require_same_course(run)
-        epsilon, found = EPSILON[self.reference.arithmetic], []
+        rows, epsilon = [], EPSILON[self.reference.arithmetic]
         for what, x in self._outcomes(run):
             table = x.double().reshape(len(x), -1).cpu().numpy() / self.small
             if not np.isfinite(table).all():
                 raise TraceError(f"{what} holds NaN or inf: the sampler's own coefficients are not finite there")
-            uneven = np.abs(table - table[:, :1]).max()
-            if uneven > 64 * epsilon * np.abs(table).max():
-                raise TraceError(f"{what} treats the elements of a sample differently: its coefficients are no scalars")
-            found.append(table[:, 0])
-        return np.stack(found)
+            if np.abs(table - table[:, :1]).max() > 64 * epsilon * np.abs(table).max():
+                self.uneven.add(what)
+            rows.append(table[:, 0])
+        return np.stack(rows)
 
     def _require_same_course(self, run: Run) -> None:
         """The same calls and draws at the same times, whatever the numbers were."""
@@ -182,43 +181,42 @@ class _Audit:
     def _outcomes(self, run: Run) -> list[tuple[str, torch.Tensor]]:
         return [*((f"evaluation {k}", x) for k, x in enumerate(run.inputs)), ("the result", run.result)]
 
-    def _departure(self, run: Run, known: list[np.ndarray]) -> tuple[int, str] | None:
-        """The first outcome of a run that is not what the table says, and whether even its zero sample is not zero."""
-        batch = known[0].shape[0]
-        values = np.stack([v.reshape(-1) for v in known])
+    def _departure(self, run: Run) -> tuple[str, bool] | None:
+        """The first outcome of a run (on ``known``) that is not what the rows say, and whether even its zero sample
+        is not zero."""
+        batch, values = len(self.known[0]), np.stack([v.reshape(-1) for v in self.known])
         epsilon = 64 * EPSILON[run.arithmetic] * len(values) ** 0.5
         for row, (what, x) in zip(self.rows, self._outcomes(run), strict=True):
             gap = np.abs(row @ values - x.double().reshape(-1).cpu().numpy())
-            wrong = ~(gap <= epsilon * (np.abs(row)[:, None] * np.abs(values)).sum(0))
+            wrong = ~(gap <= epsilon * (np.abs(row) @ np.abs(values))).reshape(batch, -1)
             if wrong.any():
-                from_nothing = batch == 5 and bool(wrong.reshape(5, -1)[4].any())
-                return what, "constant" if from_nothing else ""
+                return what, batch == 5 and bool(wrong[4].any())
         return None
 
-    def _named(self, what: str, kind: str) -> str:
+    def _named(self, what: str, from_nothing: bool) -> str:
         """What makes ``what`` another thing than a fixed linear combination, found out by further runs."""
-        first, known = self.reference, self.known
-        if not _equal(first, self._random(self.large)):
-            return f"{what} differs from run to run: {self._draws()}a history that is kept, or random numbers"
-        alone = self._random(self.large, batch=1)
-        if not _equal(first, alone, batch=1):
+        first = self.reference
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # another state than that of the first run
+            again = self._random()
+        if not _equal(first, again):
+            unseen = ", ".join(sorted(first.unseen))
+            why = f"draws that are no normal ones of the whole batch ({unseen})" if unseen else "random numbers"
+            return f"{what} differs from run to run: {why}, or a history that is kept"
+        if not _equal(first, self._random(batch=1), batch=1):
             return f"{what} mixes the samples of a batch: its result depends on which samples are together"
-        if kind == "constant":
+        if what in self.uneven:
+            return f"{what} treats the elements of a sample differently: its coefficients are no scalars"
+        if from_nothing:
             return f"{what} contains a constant: the sampler is affine, not linear"
-        small = self._random(self.small)
-        if self._departure(small, self.known) is None:
+        if self._departure(self._random(self.small / self.large)) is None:
             return (
                 f"{what} is linear for small states only: clipping or thresholding; turn it off (clip_sample=False, "
                 "thresholding=False) to trace the linear solver under it"
             )
-        even = self._random(self.large, constant=True)
-        if known[0][0].size > 1 and self._departure(even, self.known) is None:
+        if self._departure(self._random(constant=True)) is None:
             return f"{what} mixes the elements of a sample: its coefficients are no scalars"
-        return f"{what} is no fixed linear combination of what came before: {self._draws()}a nonlinear step"
-
-    def _draws(self) -> str:
-        unseen = ", ".join(sorted(self.reference.unseen))
-        return f"draws that are no normal ones of the whole batch ({unseen}), " if unseen else ""
+        return f"{what} is no fixed linear combination of what came before: a nonlinear step"
 
 
 def _equal(a: Run, b: Run, batch: int | None = None) -> bool:

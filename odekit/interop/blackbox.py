@@ -36,7 +36,7 @@ class Run:
 
     ``inputs`` and ``result``: states as the sampler gave them; ``times``: what it told the model; ``kinds``:
     "evaluation" or "draw", in order. ``arithmetic``: the coarsest dtype the state was computed in; ``grain``: the
-    coarsest precision among the numbers that met it; ``unseen``: draws that are no registers.
+    coarsest precision among the numbers in use; ``unseen``: draws that are no registers.
     """
 
     inputs: list[torch.Tensor] = field(default_factory=list)
@@ -101,15 +101,15 @@ def _require_state(x: Any, start: torch.Tensor, what: str) -> None:
 
 def _one_time(t: Any, k: int) -> float:
     try:
-        values = torch.as_tensor(t).detach().double().reshape(-1)
+        values = torch.as_tensor(t, dtype=torch.float64).detach().reshape(-1)
     except (TypeError, ValueError, RuntimeError):
         values = torch.empty(0)
     if not len(values):
         raise TraceError(f"evaluation {k}: the model is told no time (a {type(t).__name__}); expected model(x, t)")
+    if not bool(values.isfinite().all()):
+        raise TraceError(f"evaluation {k}: the model is asked at time {float(values[0])}; expected a finite number")
     if not bool((values == values[0]).all()):
         raise TraceError(f"evaluation {k}: samples of one batch are asked at different times; expected one time")
-    if not math.isfinite(values[0]):
-        raise TraceError(f"evaluation {k}: the model is asked at time {float(values[0])}; expected a finite number")
     return float(values[0])
 
 
@@ -132,11 +132,10 @@ class _Watch(TorchDispatchMode):
             return self._drawn(name, function, result, args, kwargs)
         if name in OTHER_DRAWS or name in NORMAL:
             self.seen.unseen.add(name)
-        if is_state:
-            if result.dtype != torch.float64:
-                self.seen.arithmetic = _coarser(self.seen.arithmetic, _dtype(result))
-            if self.look:
-                self._examine(args)
+        if is_state and result.dtype != torch.float64:
+            self.seen.arithmetic = _coarser(self.seen.arithmetic, _dtype(result))
+        if self.look:
+            self._examine(args)
         return result
 
     def _drawn(self, name: str, function, result: torch.Tensor, args: tuple, kwargs: dict) -> torch.Tensor:
@@ -149,7 +148,7 @@ class _Watch(TorchDispatchMode):
         return args[0].copy_(drawn) if name == "normal_" else drawn
 
     def _examine(self, operands: Any) -> None:
-        """Note the coarsest grain among the numbers; states take part as well, being made of such numbers."""
+        """Note the coarsest grain among the numbers in use; states take part as well, being made of such numbers."""
         for operand in operands:
             if isinstance(operand, float):
                 self.seen.grain = _coarser(self.seen.grain, _grain(operand))

@@ -86,8 +86,9 @@ def grid_of(scheduler: Any) -> torch.Tensor:
     """The times (N+1,) of `process_of` at which a scheduler's steps begin and end, where it says so.
 
     From its ``sigmas`` (repeated ones, for stages, count once), else from its timesteps and the table entry that its
-    last step goes to; a final sigma of 0 is time 0, and a step of no length is no step. Stage times of multi-stage schedulers without sigmas are left out
-    where they are known (PNDM). The scheduler's table has float32 entries, so the times are that accurate.
+    last step goes to; a final sigma of 0 is time 0, and a step of no length is no step. Stage times of multi-stage
+    schedulers without sigmas are left out where they are known (PNDM). The scheduler's table has float32 entries, so
+    the times are that accurate.
 
     >>> import odekit as ok
     >>> from diffusers import DDIMScheduler                                                      # doctest: +SKIP

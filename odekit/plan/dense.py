@@ -124,19 +124,25 @@ def realised(rows: np.ndarray, kinds: list[str], times: np.ndarray, epsilon: flo
     scaled = rows / scale[:, None] / columns
     asked = len(rows) - 1
     following, steps = [asked], []  # after the last event only the output is left
-    for event in range(len(kinds) - 1, -1, -1):
-        evaluates = kinds[event] == "evaluation"
+    for begin, end in reversed(_moves(kinds)):
+        evaluates = kinds[begin] == "evaluation"
         asked -= evaluates
         needed = [asked, *following] if evaluates else following
-        if event:
-            basis, known = _independent(scaled[needed, : event + 1], tolerance, asked_first=evaluates)
+        if begin:
+            basis, known = _independent(scaled[needed, : begin + 1], tolerance, asked_first=evaluates)
             known *= scale[needed][:, None] / scale[needed][basis]
         else:
             basis, known = [0], rows[needed, :1]
-        carry = np.hstack([known[int(evaluates) :], rows[following, event + 1 : event + 2]])
+        carry = np.hstack([known[int(evaluates) :], rows[following, begin + 1 : end + 1]])
         steps.append((times[asked : asked + evaluates], known[: int(evaluates)], carry))
         following = [needed[i] for i in basis]
     return list(_grouped(steps[::-1]))
+
+
+def _moves(kinds: list[str]) -> list[tuple[int, int]]:
+    """Events (begin, end) that make one step: an evaluation and the draws that follow it; or draws that come first."""
+    begins = [e for e, kind in enumerate(kinds) if e == 0 or kind == "evaluation"]
+    return list(zip(begins, [*begins[1:], len(kinds)], strict=True))
 
 
 def _independent(rows: np.ndarray, tolerance: float, asked_first: bool) -> tuple[list[int], np.ndarray]:
@@ -169,7 +175,8 @@ def _grouped(steps: list):
         while j + 1 < len(steps) and [t.shape for t in steps[j + 1]] == [t.shape for t in steps[i]]:
             j += 1
         when, asks, carries = (torch.from_numpy(np.stack(part)) for part in zip(*steps[i : j + 1], strict=True))
-        own = torch.zeros(*asks.shape[:2], 1, dtype=torch.float64)  # no evaluation takes its own output
-        names = tuple(f"r.{s}" for s in range(carries.shape[2] - 1))
-        yield Segment(when, torch.cat([asks, own], dim=2), carries, names, draws=1 - asks.shape[1])
+        slots, fresh = (asks.shape[2], carries.shape[2] - asks.shape[2])
+        unborn = torch.zeros(*asks.shape[:2], fresh, dtype=torch.float64)  # no input takes what is not there yet
+        names = tuple(f"r.{s}" for s in range(slots))
+        yield Segment(when, torch.cat([asks, unborn], dim=2), carries, names, draws=fresh - asks.shape[1])
         i = j + 1

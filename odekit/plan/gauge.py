@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -127,11 +128,12 @@ def reexpressed(plan: Plan, into: Any, state_scale: tuple[float, float]) -> Plan
             )
         with plan.numbers.context:
             segments = [_converted(segment, plan, into) for segment in segments]
-    start, end = (new / old for new, old in zip(state_scale, plan.state_scale, strict=True))
-    if start != 1.0:
-        segments[0] = _scaled(segments[0], (0, slice(None), 0), 1 / start)
-    if end != 1.0:
-        segments[-1] = _scaled(segments[-1], (-1, 0), end, start_too=False)
+    (start, end), (old_start, old_end) = (map(Fraction, scale) for scale in (state_scale, plan.state_scale))
+    with plan.numbers.context:
+        if start != old_start:
+            segments[0] = _scaled(segments[0], (0, slice(None), 0), plan.numbers.number(old_start / start))
+        if end != old_end:
+            segments[-1] = _scaled(segments[-1], (-1, 0), plan.numbers.number(end / old_end), result_only=True)
     return plan.replaced(segments=tuple(segments), prediction=into, state_scale=tuple(state_scale))
 
 
@@ -167,11 +169,13 @@ def _copy(values: Any) -> Any:
     return values.clone() if torch.is_tensor(values) else values.copy()
 
 
-def _scaled(segment: Segment, where: tuple, factor: float, start_too: bool = True) -> Segment:
+def _scaled(segment: Segment, where: tuple, factor: Any, result_only: bool = False) -> Segment:
     """A segment with one part of its tables multiplied: the first step's x_T, or the last step's result."""
-    tables = []
-    for values in (segment.inputs, segment.outputs) if start_too else (segment.outputs,):
-        by = torch.ones_like(values.detach()) if torch.is_tensor(values) else np.full(values.shape, 1.0, dtype=object)
+
+    def scaled(values: Any) -> Any:
+        by = torch.ones_like(values) if torch.is_tensor(values) else np.ones(values.shape, dtype=object)
         by[where] = factor
-        tables.append(values * by)
-    return replace(segment, inputs=tables[0] if start_too else segment.inputs, outputs=tables[-1])
+        return values * by
+
+    inputs = segment.inputs if result_only else scaled(segment.inputs)
+    return replace(segment, inputs=inputs, outputs=scaled(segment.outputs))
