@@ -5,19 +5,21 @@
 'pass'
 """
 
-from analysis.order import OrderEstimate, estimate_order
+from importlib import import_module
 
-__all__ = ["OrderEstimate", "convergence", "estimate_order", "local_error"]
-
-# What runs solvers imports torch; `odekit --help` need not wait for it.
-_LATER = {"convergence": "measure", "local_error": "measure"}
+_HOMES = {
+    "OrderEstimate": "order",
+    "estimate_order": "order",
+    "convergence": "measure",
+    "local_error": "measure",
+    "certify": "blackbox",
+}
+__all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str):
-    if name in _LATER:
-        from importlib import import_module
-
-        function = getattr(import_module(f"analysis.{_LATER[name]}"), name)
-        globals()[name] = function
-        return function
-    raise AttributeError(f"module 'analysis' has no attribute {name!r}")
+    """Names arrive when asked for: `odekit --help` need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'analysis' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"analysis.{_HOMES[name]}"), name)
+    return found

@@ -79,7 +79,7 @@ def certify_callable(
         return exact.error(x), calls
 
     counts = sorted(set(steps)) if steps else rungs(4)
-    ladder = climb(error_at, counts, claim, exact.scale, exact.reference[1], budget=4000, early=steps is None)
+    ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget=4000, adapt=steps is None)
     if any(math.isnan(error) for error in ladder.errors):
         blown = [n for n, error in zip(ladder.steps, ladder.errors, strict=True) if math.isnan(error)]
         findings.append(f"not finite on grids of {', '.join(map(str, blown))} steps")

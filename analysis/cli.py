@@ -19,16 +19,12 @@ HOLDS, DOUBTFUL, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; the entry point exits with it."""
-    from odekit.exceptions import OdekitError
-
     try:
         return int(odekit.main(args=arguments, prog_name="odekit", standalone_mode=False) or 0)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
         return _refuse(error.format_message())
-    except OdekitError as error:
-        return _refuse(str(error))
     except (KeyboardInterrupt, click.Abort):
         print("odekit: interrupted; finished work is kept, the same command continues it", file=sys.stderr)
         return INTERRUPTED
@@ -37,6 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return HOLDS
     except OSError as error:
         return _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except ValueError as error:
+        from odekit.exceptions import OdekitError  # imported here: it brings torch along
+
+        if not isinstance(error, OdekitError):
+            raise
+        return _refuse(str(error))
 
 
 def _refuse(message: str) -> int:
@@ -297,7 +299,10 @@ def _write_json(path: str | None, document: dict[str, Any]) -> bool:
 def _verdict_line(row: dict[str, Any]) -> str:
     where = " · ".join(str(row[part]) for part in ("process", "prediction", "problem") if row.get(part))
     claimed = "no claim" if row["claimed_order"] is None else f"claimed {_number(row['claimed_order'])}"
-    return f"{row['verdict']:<12} {row['method']:<16} {row['kind']:<10} {where}: {claimed}, {row['reason']}"
+    line = f"{row['verdict']:<12} {row['method']:<16} {row['kind']:<10} {where}: {claimed}, {row['reason']}"
+    if trip := row.get("round_trip"):
+        line += f"; there and back in {trip['steps']} steps each: off by {trip['error']:.1e}"
+    return line
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:

@@ -8,28 +8,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.order import EPS, OrderEstimate, estimate_order, rounding_floor
+from analysis.order import OrderEstimate, estimate_order
 
 RATIO = math.sqrt(2.0)
-SETTLED = 0.1  # interval width at which more points would change nothing
+SETTLED = 0.03  # width of the interval, limit included, at which more points would change nothing
 SMALL = 1e-4  # a settled slope is trusted only when the error has become this small (relative to the scale)
 LEAST = 7  # points before a ladder may stop early
+COARSE = 40  # steps: an error that is rounding from here on has had no asymptotic range
+FILLED = 7  # rungs between which rungs are added
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Step counts, errors (nan where a solve was not finite), evaluations and what they say about the order."""
+    """Step counts, errors (nan where a solve was not finite), evaluations and what they say about the order.
+
+    rounded_at: the number of steps from which on the error was seen to be rounding.
+    """
 
     steps: tuple[int, ...]
     errors: tuple[float, ...]
     evaluations: tuple[int, ...]
     estimate: OrderEstimate
+    rounded_at: int | None = None
 
     @property
     def asymptotic_from(self) -> int | None:
         """The smallest number of steps inside the asymptotic window."""
         start = self.estimate.asymptotic_from
         return None if start is None else round(1 / start)
+
+    @property
+    def too_short(self) -> bool:
+        """Whether rounding ended it while its grids were coarse: no telling what would be asymptotic."""
+        return self.rounded_at is not None and self.rounded_at < COARSE
 
 
 def rungs(first: int, ratio: float = RATIO) -> list[int]:
@@ -46,39 +57,47 @@ def climb(
     error_at: Callable[[int], tuple[float, int]],
     steps: list[int],
     claim: float | None = None,
+    floor: Callable[[int], float] = lambda steps: 1e-14,
     scale: float = 1.0,
-    reference_error: float = 0.0,
     budget: int = 20_000,
-    early: bool = True,
+    adapt: bool = True,
 ) -> Ladder:
-    """Measure errors at growing step counts; (error, evaluations) = error_at(steps).
+    """Measure errors at growing step counts; (error, evaluations) = error_at(steps), rounding = floor(steps).
 
-    The ladder ends below the rounding floor, when the evaluations spent reach `budget`, or, with `early`, when the
-    slope has settled at a small error. None of these looks at the claim, so the claim cannot choose its window.
+    The ladder ends below the rounding floor, when the evaluations spent reach `budget`, or, with `adapt`, when the
+    slope has settled at a small error. With `adapt` a ladder that has reached rounding before its slope settled (the
+    error of a method of order eight is gone after five rungs) gets rungs between its last ones. None of this looks at
+    the claim, so the claim cannot choose its window.
     """
-    done: list[int] = []
-    errors: list[float] = []
-    evaluations: list[int] = []
-    below = 0
+    rungs_done: dict[int, tuple[float, int]] = {}
+    under, rounded_at = 0, None
     for n in steps:
-        if done and sum(evaluations) + evaluations[-1] * n / done[-1] > budget:
+        if rungs_done and _spent(rungs_done) + rungs_done[max(rungs_done)][1] * n / max(rungs_done) > budget:
             break
-        error, used = error_at(n)
-        done.append(n)
-        errors.append(error)
-        evaluations.append(used)
-        floor = float(rounding_floor(scale, [n], reference_error)[0])
-        below = below + 1 if error <= floor else 0
-        if below == 2:
+        rungs_done[n] = error_at(n)
+        error = rungs_done[n][0]
+        under = under + 1 if error <= floor(n) else 0
+        if under == 2:
+            rounded_at = n
             break
-        if early and len(done) >= LEAST and error < SMALL * scale:
-            so_far = _estimate(done, errors, None, scale, reference_error)
-            if so_far.width <= SETTLED and len(so_far.window) >= 5 and done[so_far.window[-1]] == n:
+        if adapt and len(rungs_done) >= LEAST and error < SMALL * scale:
+            so_far = _estimate(rungs_done, None, floor)
+            if so_far.width <= SETTLED and len(so_far.window) >= 5 and so_far.window[-1] == len(rungs_done) - 1:
                 break
-    estimate = _estimate(done, errors, claim, scale, reference_error)
-    return Ladder(tuple(done), tuple(errors), tuple(evaluations), estimate)
+    if adapt and rounded_at and not _estimate(rungs_done, None, floor).width <= SETTLED:
+        last = sorted(rungs_done)[-FILLED:]
+        between = {round(math.sqrt(a * b)) for a, b in zip(last[:-1], last[1:], strict=True)}
+        rungs_done |= {n: error_at(n) for n in sorted(between - set(last))}
+    done = dict(sorted(rungs_done.items()))
+    errors, evaluations = zip(*done.values(), strict=True) if done else ((), ())
+    return Ladder(tuple(done), errors, evaluations, _estimate(done, claim, floor), rounded_at)
 
 
-def _estimate(steps, errors, claim, scale, reference_error) -> OrderEstimate:
-    floor = rounding_floor(scale, steps, reference_error) if steps else 100 * EPS
-    return estimate_order(1 / np.asarray(steps, dtype=float), errors, claim, floor)
+def _spent(done: dict[int, tuple[float, int]]) -> int:
+    return sum(evaluations for _, evaluations in done.values())
+
+
+def _estimate(done: dict[int, tuple[float, int]], claim: float | None, floor: Callable[[int], float]) -> OrderEstimate:
+    steps = np.array(list(done), dtype=float)
+    errors = [error for error, _ in done.values()]
+    return estimate_order(1 / steps, errors, claim, [floor(n) for n in done])

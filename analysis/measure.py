@@ -12,7 +12,7 @@ import torch
 
 from analysis.exact import ExactProblem, exact_problem, flow_problem, rms_norm
 from analysis.ladder import Ladder, climb, rungs
-from analysis.problems import Case
+from analysis.problems import BATCH, Case
 from odekit.exceptions import DivergenceError, ModelError, OdekitError
 
 Result = tuple[torch.Tensor, int]
@@ -69,7 +69,7 @@ def convergence(
     t_start: float | None = None,
     t_end: float | None = None,
     grid: str = "logsnr",
-    batch: int = 8,
+    batch: int = BATCH,
     seed: int = 0,
 ) -> Study:
     """Measure the order of a method: the rate at which its error at t_end falls as the grid is refined.
@@ -91,11 +91,10 @@ def convergence(
         history = exact.history(n, 1 + history_of(method)) if kind == FORMULA else None
         return _error(runner, exact, n, history)
 
-    reference_error = exact.reference[1]
-    ladder = climb(error_at, counts, claim, exact.scale, reference_error, budget, early=steps is None)
+    ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget, adapt=steps is None)
     row = _row(method, exact, kind, claim, ladder)
     if kind == WITH_START:
-        row["few"] = few_evaluations(method, exact)
+        row |= {"few": few_evaluations(method, exact), "round_trip": round_trip(method, exact)}
     return Study(row, ladder)
 
 
@@ -107,7 +106,7 @@ def local_error(
     t_start: float | None = None,
     t_end: float | None = None,
     grid: str = "logsnr",
-    batch: int = 8,
+    batch: int = BATCH,
     seed: int = 0,
 ) -> Study:
     """The error of one step from exact points, which falls like h^(p+1) for a formula of order p.
@@ -127,7 +126,7 @@ def local_error(
         return rms_norm(x - states[known]), used
 
     counts = _counts(steps, known + 1)
-    ladder = climb(error_at, counts, claim, exact.scale, 0.0, budget=400, early=steps is None)
+    ladder = climb(error_at, counts, claim, lambda n: exact.floor(1), exact.scale, budget=400, adapt=steps is None)
     return Study(_row(method, exact, LOCAL, claim, ladder), ladder)
 
 
@@ -135,16 +134,30 @@ def few_evaluations(method: Any, exact: ExactProblem) -> list[dict[str, Any]]:
     """Errors at 5, 10 and 20 evaluations: the largest number of steps that costs no more; null where none does."""
     points = []
     for evaluations in FEW:
-        error, used = math.nan, None
-        for n in range(evaluations // max(1, method.evaluations), 0, -1):
-            if n < 1 + history_of(method):
-                break
+        n, error, used = evaluations // max(1, method.evaluations), math.nan, None
+        while n > history_of(method):
             error, used = _error(method, exact, n, None)
             if used <= evaluations:
                 break
+            n -= max(1, (used - evaluations) // max(1, method.evaluations))  # what its start costs more than its steps
             error, used = math.nan, None
         points.append({"evaluations": evaluations, "used": used, "error": error})
     return points
+
+
+def round_trip(method: Any, exact: ExactProblem, evaluations: int = FEW[-1]) -> dict[str, Any] | None:
+    """How far a solve and the same grid turned round (inversion) miss the starting points; None where one blows up.
+
+    Both run with as many steps as cost about `evaluations`, at least two more than the formula looks back.
+    """
+    steps = max(evaluations // max(1, method.evaluations), history_of(method) + 2)
+    grid = exact.grid(steps)
+    try:
+        there, _ = _run(method, exact, grid, None)
+        back, _ = _run(method, exact, grid.flip(0), None, there)
+    except (DivergenceError, ModelError):
+        return None
+    return {"steps": steps, "error": rms_norm(back - exact.x)}
 
 
 def method_of(method: Any) -> Any:
@@ -212,11 +225,11 @@ def _error(method: Any, exact: ExactProblem, n: int, history: torch.Tensor | Non
 
 
 def _run(
-    method: Any, exact: ExactProblem, grid: torch.Tensor, history: torch.Tensor | None
+    method: Any, exact: ExactProblem, grid: torch.Tensor, history: torch.Tensor | None, x: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, int]:
     import odekit as ok
 
-    x = exact.x if history is None else history[-1]
+    x = exact.x if x is None else x
     solution = ok.solve(exact.field, x, method=method, grid=grid, history=history, full=True)
     return solution.x, int(solution.statistics.evaluations)
 
