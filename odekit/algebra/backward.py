@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from odekit.algebra.coproduct import cuts
-from odekit.algebra.numbers import filled, numbers
+from odekit.algebra.numbers import like, numbers
 from odekit.algebra.runge_kutta import Scheme, contract, scheme, series
-from odekit.algebra.series import Series, exact as exact_flow
+from odekit.algebra.series import Series
+from odekit.algebra.series import exact as exact_flow
 from odekit.algebra.trees import AlgebraError, table
 
 
@@ -45,11 +46,9 @@ def modifying_integrator(method: Any, order: int, exact: bool = True) -> Series:
     >>> sum(modifying_integrator("midpoint", 5).values())
     Fraction(191, 120)
     """
-    given: Scheme = scheme(method)
-    if not exact:
-        given = given.floats()
+    given = scheme(method, exact)
     trees, m, s = table(order, given.colours), given.colours, given.stages
-    flow = exact_flow(order, m) if exact else exact_flow(order, m).map(float)
+    flow = exact_flow(order, m, 1 if exact else 1.0)
     # Coefficients of the field have weight 2(n - 1), those of the stages 2n: then every division below is exact.
     rise = np.maximum(2 * (trees.orders - 1), 0)
     entries = [a for A in given.A for row in A for a in row]
@@ -70,7 +69,7 @@ def modifying_integrator(method: Any, order: int, exact: bool = True) -> Series:
             forests[here] = forests[trees.trunk[here]] * stages[trees.branch[here]]
         at = kept.start[here.start - 1 : here.stop]
         terms = slice(at[0], at[-1])
-        weight = c[kept.trunk[terms]] * (kept.times[terms].astype(object) if kind == object else kept.times[terms])
+        weight = c[kept.trunk[terms]] * like(target, kept.times[terms])
         rest = np.add.reduceat(forests[kept.forest[terms]] * weight[:, None], at[:-1] - at[0], axis=0)
         for colour in range(m):
             mine = trees.colour[here] == colour
@@ -86,13 +85,3 @@ def _check_consistent(given: Scheme, b: np.ndarray, one: Any) -> None:
         off = sum(weights[1:], weights[0]) - one
         if abs(off) > 1e-12 if isinstance(off, float) else off != 0:
             raise AlgebraError(f"{given.name}: the weights sum to {sum(plain)}, not 1; no modifying integrator exists")
-
-
-def truncation(method: Any, order: int, exact: bool = True) -> Series:
-    """The local error series, method minus exact flow: Phi(t) - 1/gamma(t).
-
-    >>> str(truncation("midpoint", 3))
-    '-1/12 [tau,tau] + -1/6 [[tau]]'
-    """
-    found = _map(method, order, exact)
-    return found - exact_flow(order, found.colours)

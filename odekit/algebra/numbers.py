@@ -62,6 +62,11 @@ def filled(values: Sequence) -> np.ndarray:
     return out
 
 
+def like(values: np.ndarray, integers: np.ndarray) -> np.ndarray:
+    """Integers that mix with `values`: python's own where these are objects."""
+    return integers.astype(object) if values.dtype == object else integers
+
+
 def numbers(*parts: Part) -> tuple[list[np.ndarray], Leave]:
     """The arrays of `parts`, pairs (values, weights), as numbers that compute fast; and `leave`, the way back.
 
@@ -173,7 +178,9 @@ class Algebraic:
 
     def __add__(self, other: Any) -> Algebraic:
         if isinstance(other, Algebraic):
-            return Algebraic(self.field, tuple([a + b for a, b in zip(self.coefficients, other.coefficients)]))
+            return Algebraic(
+                self.field, tuple([a + b for a, b in zip(self.coefficients, other.coefficients, strict=True)])
+            )
         return Algebraic(self.field, (self.coefficients[0] + other, *self.coefficients[1:]))
 
     __radd__ = __add__
@@ -206,6 +213,10 @@ class Algebraic:
         return Algebraic(self.field, tuple(product))
 
     __rmul__ = __mul__
+
+    def __floordiv__(self, other: int) -> Algebraic:
+        """Division by an integer that goes out."""
+        return Algebraic(self.field, tuple([a // other for a in self.coefficients]))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Algebraic):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,11 @@ import numpy as np
 from odekit.algebra.numbers import numbers
 from odekit.algebra.series import Series
 from odekit.algebra.trees import AlgebraError, Trees, table
+from odekit.expressions import FLOAT64
 
 Matrix = Sequence[Sequence]
+ROUNDING = 1e-12
+"""Below it a number computed in float64 counts as zero."""
 
 
 class Scheme(NamedTuple):
@@ -19,11 +23,13 @@ class Scheme(NamedTuple):
 
     Y_i = y + h sum over colours v, stages j of A[v][i][j] f_v(Y_j), and the step likewise with b[v][j]. One colour is
     an ordinary method; two or more are additive methods, of which partitioned ones are a case (f_v the v-th part).
+    `tolerance` is what counts as zero: 0 for exact entries, else what the printed digits or float64 can tell.
     """
 
     name: str
     A: tuple[Matrix, ...]
     b: tuple[Sequence, ...]
+    tolerance: Any = 0
 
     @property
     def stages(self) -> int:
@@ -35,38 +41,36 @@ class Scheme(NamedTuple):
         """The number of parts of the field that the method treats differently."""
         return len(self.b)
 
-    def floats(self) -> Scheme:
-        """The same method in float64."""
-        return Scheme(
-            self.name, tuple([[*map(float, r)] for r in A] for A in self.A), tuple([*map(float, b)] for b in self.b)
-        )
 
-
-def scheme(method: Any, embedded: bool = False) -> Scheme:
+def scheme(method: Any, exact: bool = True, embedded: bool = False) -> Scheme:
     """The scheme of a Runge-Kutta method, given in any of these forms:
 
     a name of the catalogue or a method file; a Tableau; a Method made of one; a pair (A, b) of rows and weights in any
-    numbers; a list of such pairs or of methods, one for each part of the field. With `embedded`, the weights of the
-    embedded method. Raises AlgebraError for what is none of these.
+    numbers; a list of such pairs or of methods, one for each part of the field. With `exact=False` in float64, with
+    `embedded` the weights of the embedded method. Raises AlgebraError for what is none of these.
 
     >>> scheme("rk4").stages, scheme(([[0, 0], [1, 0]], [0.5, 0.5])).colours
     (4, 1)
     """
     if isinstance(method, Scheme):
-        return method
+        return method if exact else Scheme(method.name, *map(_floats, (method.A, method.b)), ROUNDING)
     if isinstance(method, list):
-        parts = [scheme(part, embedded) for part in method]
+        parts = [scheme(part, exact, embedded) for part in method]
         if not parts or any(part.stages != parts[0].stages for part in parts):
             raise AlgebraError("an additive method is a list of Runge-Kutta methods with equally many stages")
         name = " + ".join(part.name for part in parts)
-        return Scheme(name, tuple(A for p in parts for A in p.A), tuple(b for p in parts for b in p.b))
+        tolerance = max(part.tolerance for part in parts)
+        return Scheme(name, tuple(A for p in parts for A in p.A), tuple(b for p in parts for b in p.b), tolerance)
     if isinstance(method, tuple):
-        return _from_pair(method)
+        return scheme(_from_pair(method), exact)
     found = tableau(method)
-    weights = found.exact.b_embedded if embedded else found.exact.b
+    table = found.exact if exact else found.coefficients(FLOAT64)
+    weights = table.b_embedded if embedded else table.b
     if weights is None:
         raise AlgebraError(f"{found.name} has no embedded weights")
-    return Scheme(found.name, (found.exact.A,), (weights,))
+    # as for every check of printed tables: two digits are left to the size of the entries
+    printed = 0 if found.digits is None else Fraction(1, 10 ** (found.digits - 2))
+    return Scheme(found.name, (_square(table.A),), (weights,), printed if exact else ROUNDING)
 
 
 def tableau(method: Any) -> Any:
@@ -85,12 +89,21 @@ def _from_pair(pair: tuple) -> Scheme:
     if len(pair) != 2:
         raise AlgebraError(f"a pair (A, b) of rows and weights was expected, not {len(pair)} parts")
     b = list(pair[1])
-    rows = [list(row) + [0] * (len(b) - len(row)) for row in pair[0]]
+    rows = _square(pair[0])
     if len(rows) != len(b) or any(len(row) != len(b) for row in rows):
         raise AlgebraError(
             f"A has {len(rows)} rows, b {len(b)} weights: a square matrix of as many stages was expected"
         )
-    return Scheme("(A, b)", (rows,), (b,))
+    floats = any(isinstance(x, float) for row in (*rows, b) for x in row)
+    return Scheme("(A, b)", (rows,), (b,), ROUNDING if floats else 0)
+
+
+def _square(A: Matrix) -> list[list]:
+    return [[*row, *[0] * (len(A) - len(row))] for row in A]
+
+
+def _floats(values: Any) -> Any:
+    return [_floats(v) for v in values] if isinstance(values, list | tuple) else float(values)
 
 
 def series(method: Any, order: int, exact: bool = True, embedded: bool = False) -> Series:
@@ -103,9 +116,7 @@ def series(method: Any, order: int, exact: bool = True, embedded: bool = False) 
     >>> rk4["[[tau],tau]"], rk4["[tau,tau,tau,tau]"]
     (Fraction(1, 8), Fraction(5, 24))
     """
-    given = scheme(method, embedded)
-    if not exact:
-        given = given.floats()
+    given = scheme(method, exact, embedded)
     (A, b), leave = _entered(given)
     trees = table(order, given.colours)
     weights = elementary_weights(trees, A, b)
@@ -163,8 +174,6 @@ def average_vector_field(order: int) -> Series:
     >>> average_vector_field(3)["[tau,tau]"], average_vector_field(3)["[[tau]]"]
     (Fraction(1, 3), Fraction(1, 4))
     """
-    from fractions import Fraction
-
     trees = table(order)
     values = [Fraction(1), Fraction(1)]
     for i in range(2, len(trees)):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from odekit.algebra.coproduct import cuts
-from odekit.algebra.numbers import array, filled, numbers, plain
+from odekit.algebra.numbers import array, filled, is_zero, like, numbers, plain
 from odekit.algebra.trees import AlgebraError, Tree, Trees, table, tree
 
 
@@ -87,7 +87,7 @@ class Series(Mapping):
 
     def __str__(self) -> str:
         shown = [("empty", self.constant), *((str(t), v) for t, v in self.items())]
-        return " + ".join(f"{v} {t}" for t, v in shown if not _vanishes(v)) or "0"
+        return " + ".join(f"{v} {t}" for t, v in shown if not is_zero(v)) or "0"
 
     def __repr__(self) -> str:
         return f"<series to order {self.order}, {len(self)} trees>"
@@ -96,7 +96,7 @@ class Series(Mapping):
         if not isinstance(other, Series):
             return NotImplemented
         same = (self.order, self.colours) == (other.order, other.colours)
-        return same and all(_vanishes(v) for v in (self - other).coefficients)
+        return same and all(is_zero(v) for v in (self - other).coefficients)
 
     __hash__ = None
 
@@ -203,7 +203,7 @@ class Series(Mapping):
         return a._computed(_derivative, [b]) - b._computed(_derivative, [a])
 
     def _require(self, constant: int, what: str) -> None:
-        if not _vanishes(self.constant - constant):
+        if not is_zero(self.constant - constant):
             kind = "a map (constant 1)" if constant else "a field (constant 0)"
             raise AlgebraError(f"{what} needs {kind}; this series has the constant {self.constant}")
 
@@ -226,11 +226,13 @@ class Series(Mapping):
 
 
 def exact(order: int, colours: int = 1, step: Any = 1) -> Series:
-    """The exact flow over `step` steps: step^|t| / gamma(t), in any colours.
+    """The exact flow over `step` steps: step^|t| / gamma(t), in any colours; a float `step` makes floats.
 
     Source: Hairer, Lubich, Wanner, III.1.1.
     """
     trees = table(order, colours)
+    if isinstance(step, float):
+        return Series(trees, step**trees.orders / trees.density)
     flow = Series(trees, filled([Fraction(1, int(d)) for d in trees.density]))
     return flow if step == 1 else flow.scaled(step)
 
@@ -257,12 +259,6 @@ def compose(first: Series, *others: Series) -> Series:
     return first
 
 
-def _vanishes(value: Any) -> bool:
-    from odekit.algebra.numbers import is_zero
-
-    return is_zero(value)
-
-
 def _common(weights: list[Fraction]) -> tuple[list[int], int]:
     divisor = lcm(*(w.denominator for w in weights))
     return [int(w * divisor) for w in weights], divisor
@@ -283,11 +279,7 @@ def forests(trees: Trees, a: np.ndarray) -> np.ndarray:
 
 def _matrix(trees: Trees, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     kept = cuts(trees.order, trees.colours)
-    return kept.start[:-1], kept.trunk, forests(trees, a)[kept.forest] * _like(a, kept.times)
-
-
-def _like(a: np.ndarray, integers: np.ndarray) -> np.ndarray:
-    return integers.astype(object) if a.dtype == object else integers
+    return kept.start[:-1], kept.trunk, forests(trees, a)[kept.forest] * like(a, kept.times)
 
 
 def _compose(trees: Trees, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -329,5 +321,5 @@ def _derivative(trees: Trees, c: np.ndarray, b: np.ndarray) -> np.ndarray:
     single = (trees.orders[forest] > 1) & (trees.orders[trees.trunk[forest]] == 1)
     row, forest, trunk, times = (x[single] for x in (row, forest, trunk, times))
     result = c * 0
-    np.add.at(result, row + 1, c[trees.branch[forest]] * b[trunk] * _like(c, times))
+    np.add.at(result, row + 1, c[trees.branch[forest]] * b[trunk] * like(c, times))
     return result

@@ -1,0 +1,170 @@
+"""The stability function of a Runge-Kutta method, exact, and the intervals on which it stays within one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from odekit.algebra.numbers import filled, is_symbolic, numbers
+from odekit.algebra.polynomials import Polynomial, first_positive, polynomial, real_roots, roots
+from odekit.algebra.runge_kutta import contract, scheme
+from odekit.algebra.trees import AlgebraError
+
+INFINITE = float("inf")
+
+
+@dataclass(frozen=True)
+class StabilityFunction:
+    """R(z) = numerator(z) / denominator(z): the factor of one step on y' = lambda y, with z = h lambda.
+
+    Coefficients are exact, from the constant up. `real_excess(x)` is |numerator|^2 - |denominator|^2 on the real axis,
+    `imaginary_excess(y^2)` on the imaginary one: |R| <= 1 where they are not positive.
+    """
+
+    numerator: tuple
+    denominator: tuple
+    real_excess: Polynomial
+    imaginary_excess: Polynomial
+
+    def __call__(self, z: Any) -> Any:
+        """R(z) for a number, or an array of them."""
+        top, bottom = (np.polyval([float(c) for c in reversed(p)], z) for p in (self.numerator, self.denominator))
+        return top / bottom
+
+    def __str__(self) -> str:
+        top, bottom = (
+            " + ".join(f"{c} z^{k}" for k, c in enumerate(p) if c) for p in (self.numerator, self.denominator)
+        )
+        return top if len(self.denominator) == 1 else f"({top}) / ({bottom})"
+
+    @property
+    def real_interval(self) -> float:
+        """The largest r such that |R| <= 1 on [-r, 0].
+
+        >>> stability_function("midpoint").real_interval, stability_function("implicit-euler").real_interval
+        (2.0, inf)
+        """
+        return _float(first_positive(tuple((-1) ** k * c for k, c in enumerate(self.real_excess))))
+
+    @property
+    def imaginary_interval(self) -> float:
+        """The largest r such that |R| <= 1 on [-i r, i r].
+
+        >>> round(stability_function("rk4").imaginary_interval ** 2, 12)
+        8.0
+        """
+        return _float(first_positive(self.imaginary_excess)) ** 0.5
+
+    @property
+    def positive_axis(self) -> float:
+        """The smallest r such that |R| <= 1 on [r, infinity); infinite where there is none.
+
+        >>> round(stability_function("radau-iia-3").positive_axis, 2)
+        11.84
+        """
+        if self.real_excess and self.real_excess[-1] > 0:
+            return INFINITE
+        return float(max([Fraction(0), *real_roots(self.real_excess)]))
+
+    @property
+    def is_a_stable(self) -> bool:
+        """Whether |R| <= 1 on the left half-plane: on its boundary, and no pole inside.
+
+        Source: Hairer, Wanner II, IV.3.
+        """
+        poles = roots(polynomial(_rational(c) for c in self.denominator))
+        return self.imaginary_interval == INFINITE and all(pole.real > 0 for pole in poles)
+
+    @property
+    def is_l_stable(self) -> bool:
+        """Whether the method is A-stable with R(infinity) = 0."""
+        return self.is_a_stable and len(self.numerator) < len(self.denominator)
+
+
+def stability_function(method: Any, embedded: bool = False) -> StabilityFunction:
+    """R(z) = 1 + z b (I - z A)^-1 1 of a Runge-Kutta method in any form of `runge_kutta.scheme`.
+
+    The denominator det(I - z A) comes from the Faddeev-LeVerrier recursion, the numerator from the powers b A^k 1.
+    Source: Hairer, Wanner II, IV.3, (3.2) and (3.3).
+
+    >>> print(stability_function("rk4"))
+    1 z^0 + 1 z^1 + 1/2 z^2 + 1/6 z^3 + 1/24 z^4
+    >>> print(stability_function("implicit-midpoint"))
+    (1 z^0 + 1/2 z^1) / (1 z^0 + -1/2 z^1)
+    """
+    given = scheme(method, embedded=embedded)
+    if given.colours > 1:
+        raise AlgebraError(
+            f"{given.name}: the stability function of an additive method depends on more than one number"
+        )
+    s = given.stages
+    (A, b, one), leave = numbers(([a for row in given.A[0] for a in row], 1), (given.b[0], 1), ([1], 0))
+    A = A.reshape(s, s)
+    bottom = _characteristic(A, one[0])
+    moments = [one[0]]  # of R as a power series
+    vector = np.array([[one[0]] * s], dtype=A.dtype)
+    for _ in range(s):
+        moments.append(contract(vector, b[None])[0, 0])
+        vector = contract(vector, A)
+    top = _times(bottom, moments)[: s + 1]
+    real = _minus(_times(top, top), _times(bottom, bottom))
+    imaginary = _minus(_modulus(top), _modulus(bottom))
+    parts = [
+        leave(filled(p), np.arange(len(p)) * step) for p, step in ((top, 1), (bottom, 1), (real, 1), (imaginary, 2))
+    ]
+    shown = (_trimmed(p, given.tolerance) for p in parts[:2])
+    return StabilityFunction(*shown, *(polynomial(_rational(c, given.tolerance) for c in p) for p in parts[2:]))
+
+
+def _characteristic(A: np.ndarray, one: Any) -> list:
+    """det(I - z A), from the constant up: c_k = -trace(A M_k)/k, M_{k+1} = A M_k + c_k I."""
+    s = len(A)
+    coefficients, M = [one], np.eye(s, dtype=int).astype(A.dtype) * one
+    for k in range(1, s + 1):
+        M = contract(M.T, A).T
+        trace = sum((M[i, i] for i in range(1, s)), start=M[0, 0])
+        c = -trace // k if hasattr(trace, "__floordiv__") and A.dtype == object else -trace / k
+        coefficients.append(c)
+        for i in range(s):
+            M[i, i] = M[i, i] + c
+    return coefficients
+
+
+def _times(p: list, q: list) -> list:
+    return [
+        sum((p[i] * q[k - i] for i in range(len(p)) if 0 <= k - i < len(q)), start=0)
+        for k in range(len(p) + len(q) - 1)
+    ]
+
+
+def _minus(p: list, q: list) -> list:
+    return [a - b for a, b in zip(p, q, strict=True)]
+
+
+def _modulus(p: list) -> list:
+    """|p(i y)|^2 as a polynomial in y^2."""
+    even, odd = ([(-1) ** j * c for j, c in enumerate(part)] for part in (p[0::2], p[1::2]))
+    squares = _times(even, even), [0, *_times(odd, odd)] if odd else []
+    width = max(map(len, squares))
+    return [sum(x) for x in zip(*(list(q) + [0] * (width - len(q)) for q in squares), strict=True)]
+
+
+def _rational(number: Any, tolerance: Any = 0) -> Fraction:
+    """A rational number, or one close to a root; what printed decimals or floats leave of a zero is zero."""
+    if is_symbolic(number):
+        if number.free_symbols:
+            raise AlgebraError(f"{number} has no value: intervals of stability need numbers")
+        return Fraction(str(number.evalf(60)))
+    return Fraction(number) if abs(number) > tolerance else Fraction(0)
+
+
+def _trimmed(p: np.ndarray, tolerance: Any) -> tuple:
+    last = max(k for k, c in enumerate(p) if k == 0 or _rational(c, tolerance))
+    return tuple(p[: last + 1])
+
+
+def _float(bound: Fraction | None) -> float:
+    return INFINITE if bound is None else float(bound)
