@@ -16,21 +16,21 @@ LOGSNR_START, LOGSNR_END = -0.7072, 1.7479
 SEEN = Excitation(None, "all 200 trees to order 8 were computed and are independent: nonlinear, non-autonomous, planar")
 
 
-def mixture_problem(name: str, excitation: Excitation, process: Any, prediction: str, batch: int, seed: int) -> Problem:
+def mixture_problem(name: str, process: Any, prediction: str, batch: int, seed: int) -> Problem:
     """The flow of a named target under a process (its key or itself), from ``batch`` samples of its own marginal."""
     process = processes.get(process) if isinstance(process, str) else process
     target = targets.get(name)
     start, end = (float(process.time_at_logsnr(v)) for v in (LOGSNR_START, LOGSNR_END))
     x0 = target.marginal(process.alpha(start), process.sigma(start)).sample(batch, seed=seed)
     field = ProbabilityFlow(process, target, prediction=prediction)
-    return Problem(name, field, x0.double(), start, end, None, excitation)
+    return Problem(name, field, x0.double(), start, end, None, SEEN)
 
 
-@problem("ring6")
-def _ring6(process: Any = "vp", prediction: str = "noise", batch: int = 16, seed: int = 0) -> Problem:
-    return mixture_problem("ring6", SEEN, process, prediction, batch, seed)
+def _enter(name: str) -> None:
+    @problem(name)
+    def factory(process: Any = "vp", prediction: str = "noise", batch: int = 16, seed: int = 0) -> Problem:
+        return mixture_problem(name, process, prediction, batch, seed)
 
 
-@problem("aniso3")
-def _aniso3(process: Any = "vp", prediction: str = "noise", batch: int = 16, seed: int = 0) -> Problem:
-    return mixture_problem("aniso3", SEEN, process, prediction, batch, seed)
+for _name in ("ring6", "aniso3", "trio", "trio-sharp"):
+    _enter(_name)

@@ -64,6 +64,16 @@ def digits(bandwidth: float = 0.0, shape: tuple[int, ...] = (64,)) -> Empirical:
     return Empirical(_digit_points().reshape(-1, *shape), bandwidth)
 
 
+def trio(size: float = 1.0) -> GaussianMixture:
+    """Three overlapping anisotropic components in the plane, (2,): smooth enough that methods of order 8 show it.
+
+    `size` scales the components; the smaller they are, the finer the grids on which errors still stand above rounding.
+    """
+    means = [[-1.0, 0.3], [1.0, 0.5], [0.1, -1.1]]
+    scales = torch.tensor([[0.84, 0.6], [0.6, 0.72], [0.72, 0.54]], dtype=torch.float64)
+    return GaussianMixture(means, size * scales, [0.4, 0.35, 0.25])
+
+
 def digits_mixture(components: int = 10, seed: int = 0, rank: int = 12, floor: float = 0.1) -> GaussianMixture:
     """A mixture of probabilistic principal components fitted to the digits, (64,).
 
@@ -91,6 +101,8 @@ def digits_mixture(components: int = 10, seed: int = 0, rank: int = 12, floor: f
 _REGISTRY: dict[str, Callable[..., GaussianMixture]] = {
     "ring6": ring6,
     "aniso3": aniso3,
+    "trio": trio,
+    "trio-sharp": lambda: trio(0.5),
     "bimodal": bimodal,
     "digits": digits,
     "digits-mixture": digits_mixture,

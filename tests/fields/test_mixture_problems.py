@@ -6,8 +6,6 @@ from test_problems import excitation
 
 import odekit as ok
 
-NAMES = ["ring6", "aniso3"]
-
 
 def test_problems_start_where_components_compete():
     """At the start several components share the responsibility for a typical sample; at t = 1 all do, evenly."""
@@ -56,7 +54,7 @@ def test_the_planar_mixtures_excite_every_tree_to_order_six():
 
 
 def test_a_single_gaussian_does_not():
-    """Negative control: its flow is linear in x, so every tree with two branching children under one vertex is blind."""
+    """Negative control: its flow is linear in x, so trees with two branching children are unseen."""
     target = ok.GaussianMixture([[0.3, -0.2]], [0.5], [1.0])
     field = _vp_flow(target, torch.eye(2, dtype=torch.float64)[None] * 0.25)
     states = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
