@@ -68,13 +68,8 @@ def _measured(
             yield i, tasks[i].run()
         return
     waiting = {executor.submit(_run, tasks[i]): i for i in which}
-    try:
-        for done in as_completed(waiting):
-            yield waiting[done], done.result()
-    except BaseException:
-        for future in waiting:
-            future.cancel()
-        raise
+    for done in as_completed(waiting):
+        yield waiting[done], done.result()
 
 
 def _run(task: Task) -> list[Row]:
@@ -96,10 +91,10 @@ def process_pool(workers: int = 2) -> Iterator[Executor | None]:
     try:
         yield pool
     except BaseException:
-        processes = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        # What waits is not cancelled first: the pool's own thread stumbles over cancelled work when workers end.
+        for process in list((getattr(pool, "_processes", None) or {}).values()):
             process.terminate()
+        pool.shutdown()
         raise
     pool.shutdown()
 
