@@ -75,7 +75,7 @@ def observe(run: Callable, start: torch.Tensor, answer: Callable, look: bool = F
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             with watch if watched else nullcontext():
-                result = run(model, start.clone())
+                result = run(model, start)
         except OdekitError:
             raise
         except Exception as error:  # whatever it is, it is the sampler's own

@@ -6,6 +6,7 @@ from textbook import (
     PROCESS,
     ab2,
     ab2_in_data,
+    alpha,
     ddim,
     dpmpp_2m,
     dpmpp_2m_swapped,
@@ -14,6 +15,7 @@ from textbook import (
     heun_edm,
     random_grid,
     rk4,
+    sigma,
 )
 
 import odekit as ok
@@ -155,12 +157,18 @@ def test_images_and_batched_times_are_no_obstacle():
 def test_samplers_that_write_into_their_arguments():
     def careless(model, x, times):
         for t, s in zip(times[:-1], times[1:], strict=True):
-            slope = model(x, t)
-            x.add_(slope.mul_(s - t))
+            x.mul_(alpha(s) / alpha(t)).add_(model(x, t).mul_(sigma(s)))
+        return x
+
+    def careful(model, x, times):
+        for t, s in zip(times[:-1], times[1:], strict=True):
+            x = alpha(s) / alpha(t) * x
+            x = x + sigma(s) * model(x, t)
         return x
 
     grid = random_grid(0)
-    assert ok.same(ok.trace(careless, grid=grid), ok.trace(euler, grid=grid))
+    assert ok.same(ok.trace(careless, grid=grid), ok.trace(careful, grid=grid))
+    assert not ok.same(ok.trace(careless, grid=grid), ok.trace(ddim, grid=grid))
 
 
 class TestCompression:
@@ -183,9 +191,12 @@ class TestCompression:
         x = torch.randn(3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         torch.testing.assert_close(traced(flow().model, x), plan(flow().model, x), rtol=1e-12, atol=1e-13)
 
-    def test_registers_that_stay_are_carried_by_ones(self):
-        segment = max(ok.trace(ok.plan("dpmpp-2m", flow(), random_grid(0))).segments, key=lambda s: s.steps)
-        assert torch.equal(segment.inputs[:, 0, 0], torch.ones(segment.steps).double())
+    @pytest.mark.parametrize("method", ["rk4", "dpmpp-2m", "deis-tab-3", "dp5"])
+    def test_the_first_register_is_the_next_input(self, method):
+        """What a reader takes for the state is one, and what `watch` shows of a run."""
+        for segment in ok.trace(ok.plan(method, flow(), random_grid(0))).segments:
+            inputs = segment.inputs[:, 0]
+            assert torch.equal(inputs, torch.eye(inputs.shape[1]).double()[:1].expand_as(inputs))
 
     def test_two_hundred_evaluations_are_traced_in_no_time(self):
         import time
