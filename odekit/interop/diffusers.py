@@ -38,15 +38,13 @@ class Adapted:
 
 def adapt(scheduler: Any) -> Adapted:
     """A scheduler after set_timesteps as a sampler; raises TraceError naming what is missing or cannot be traced."""
-    name = _ready(scheduler)
-    config = scheduler.config
+    process, name, config = process_of(scheduler), _ready(scheduler), scheduler.config
     for flag in NONLINEAR:
         if getattr(config, flag, False):
             raise TraceError(f"{name} is set to {flag}=True, which is not linear: make it with {flag}=False")
     told = getattr(config, "prediction_type", None) or "flow_prediction"
     if told not in PREDICTIONS:
         raise TraceError(f"{name} predicts {told!r}; known: {', '.join(PREDICTIONS)}")
-    process = process_of(scheduler)
     training, first = config.num_train_timesteps, 1 if isinstance(process, DiscreteVP) else 0
 
     def time(label: float) -> float:
@@ -69,7 +67,7 @@ def process_of(scheduler: Any) -> DiscreteVP | RectifiedFlow:
         return RectifiedFlow()
     elif hasattr(scheduler, "alphas_cumprod"):
         return _tabulated(tuple(scheduler.alphas_cumprod.double().tolist()))
-    elif hasattr(config, "shift"):
+    elif hasattr(config, "shift") and hasattr(config, "num_train_timesteps"):
         return RectifiedFlow()
     else:
         why = "it has neither alphas_cumprod nor the shifted sigmas of flow matching"
@@ -96,8 +94,7 @@ def grid_of(scheduler: Any) -> torch.Tensor:
     >>> grid_of(scheduler).tolist()                                                              # doctest: +SKIP
     [0.751, 0.501, 0.251, 0.001, 0.0]
     """
-    _ready(scheduler)
-    process = process_of(scheduler)
+    process, name = process_of(scheduler), _ready(scheduler)
     if hasattr(scheduler, "sigmas") and len(scheduler.sigmas) > len(scheduler.timesteps):
         sigmas = torch.as_tensor(scheduler.sigmas).double().cpu()
         if isinstance(process, DiscreteVP):
@@ -108,6 +105,8 @@ def grid_of(scheduler: Any) -> torch.Tensor:
         labels = getattr(scheduler, "_timesteps", None)  # PNDM's, without its stages
         labels = scheduler.timesteps if labels is None else torch.as_tensor(labels.copy()).flip(0)
         labels = labels.double().cpu()
+        if len(labels) > 1 and not bool((labels.diff() <= 0).all()):
+            raise TraceError(f"{name} does not step down its timesteps: its grid is not known")
         times = torch.cat([labels + 1, _final_label(scheduler, int(labels[-1]))[None] + 1])
         times = times / scheduler.config.num_train_timesteps
     return times[torch.cat([torch.tensor([True]), times.diff() != 0])]

@@ -95,6 +95,8 @@ def test_the_table_reproduces_the_schedulers_own_output(name, config, steps, spa
         ("SASolver", dict(tau_func=lambda t: 0)),  # draws, and multiplies by zero
         ("FlowMatchEulerDiscrete", dict(shift=3.0)),
         ("FlowMatchHeunDiscrete", {}),
+        ("CogVideoXDDIM", dict(clip_sample=False)),
+        ("DPMSolverMultistepInverse", {}),
     ],
     ids=identity,
 )
@@ -241,6 +243,17 @@ class TestFindings:
             assert int((~live(ok.trace(made).dense())).sum()) == wasted
             assert len(grid_of(made)) == 11 - wasted
 
+    @pytest.mark.parametrize("steps", [2, 3])
+    def test_heun_loses_digits_in_differences_and_is_traced_all_the_same(self, steps):
+        """(x - (x - sigma N)) / sigma with sigma = 0.03 and x of the size 25: 10 eps and more from its own table."""
+        made = scheduler("HeunDiscrete", steps)
+        assert recognised(made, "heun-edm")
+
+    @pytest.mark.parametrize("steps", [1, 2, 3])
+    def test_pndm_cannot_do_few_steps_by_itself(self, steps):
+        with pytest.raises(ValueError, match="could not be broadcast"):
+            scheduler("PNDM", steps)
+
     def test_registers_are_the_memory_of_the_method(self):
         """PLMS keeps x and three outputs; in its Runge-Kutta start also a sum of stages beside two outputs and x."""
         registers = {
@@ -358,6 +371,12 @@ class TestRefusals:
             ("IPNDM", {}, "IPNDMScheduler cannot be placed on a process: it has neither alphas_cumprod"),
             ("EulerDiscrete", dict(timestep_type="continuous", prediction_type="v_prediction"), "cannot be placed"),
             ("FlowMatchEulerDiscrete", dict(invert_sigmas=True), "cannot be placed on a process"),
+            (
+                "RePaint",
+                dict(clip_sample=False),
+                "sampler failed .*missing 2 required positional arguments: 'original_image' and 'mask'",
+            ),
+            ("DDIM", dict(clip_sample=False, rescale_betas_zero_snr=True), r"alphas_cumprod\[999\] = 0"),
         ],
         ids=identity,
     )
@@ -371,6 +390,8 @@ class TestRefusals:
             ok.trace(diffusers.DDIMScheduler(clip_sample=False))
         with pytest.raises(ok.OdekitError, match="no timesteps yet"):
             grid_of(diffusers.DDIMScheduler(clip_sample=False))
+        with pytest.raises(ok.OdekitError, match="DDIMInverseScheduler does not step down its timesteps"):
+            grid_of(scheduler("DDIMInverse", 5))
 
     def test_coefficients_that_are_not_finite(self):
         """UniPC's bh1 divides infinity by infinity in the step to sigma = 0 (spec/samplers.md, finding 4)."""

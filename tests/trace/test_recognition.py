@@ -154,6 +154,45 @@ def test_images_and_batched_times_are_no_obstacle():
     assert ok.same(traced, ok.plan("ddim", flow(), random_grid(0)))
 
 
+def test_a_sampler_with_the_signature_and_the_habits_of_k_diffusion():
+    """model(x, sigma[B], **extra) -> denoised, sigmas in sigma / alpha, a callback, gradients switched off."""
+    process = ok.EDM()
+
+    @torch.inference_mode()
+    def sample_euler(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        for i in range(len(sigmas) - 1):
+            denoised = model(x, sigmas[i] * x.new_ones([x.shape[0]]), **(extra_args or {}))
+            x = x + (x - denoised) / sigmas[i] * (sigmas[i + 1] - sigmas[i])
+        return x
+
+    sigmas = random_grid(0, 8, process, (80.0, 0.002))
+    traced = ok.trace(sample_euler, grid=sigmas, times="kappa", process=process, prediction="data")
+    assert ok.same(traced, ok.plan("ddim", flow("data", process), sigmas))
+    to_zero = torch.cat([sigmas, torch.zeros(1).double()])
+    traced = ok.trace(sample_euler, grid=to_zero, times="kappa", process=process, prediction="data")
+    assert ok.same(traced, ok.plan("ddim", flow("data", process), to_zero))
+
+
+@pytest.mark.parametrize("kind", ["partial", "module", "method", "starred"])
+def test_any_kind_of_callable(kind):
+    import functools
+
+    class Sampler(torch.nn.Module):
+        def forward(self, model, x):
+            return ddim(model, x, grid)
+
+        sample = forward
+
+    grid = random_grid(0)
+    made = {
+        "partial": functools.partial(ddim, times=grid),
+        "module": Sampler(),
+        "method": Sampler().sample,
+        "starred": lambda *arguments: ddim(*arguments, grid),
+    }[kind]
+    assert ok.same(ok.trace(made, process=PROCESS), ok.trace(ddim, grid=grid, process=PROCESS))
+
+
 def test_samplers_that_write_into_their_arguments():
     def careless(model, x, times):
         for t, s in zip(times[:-1], times[1:], strict=True):

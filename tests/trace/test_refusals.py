@@ -91,6 +91,8 @@ NONLINEAR = [
     ("dynamic thresholding", steps(dynamic_threshold), (2, 3), "evaluation 3 .*clipping or thresholding"),
     ("a square", steps(lambda x: x * x), (), "evaluation 3 .*no fixed linear combination.*nonlinear step"),
     ("a normalised state", steps(lambda x: x / x.abs().clamp_min(1e-30)), (), "no fixed linear combination"),
+    ("a little of a square", steps(lambda x: x + 1e-9 * x * x), (), "evaluation 3 is linear for small states only"),
+    ("a little of a modulus", steps(lambda x: x + 1e-7 * x.abs()), (), "evaluation 3 .*no fixed linear combination"),
     ("a constant", steps(lambda x: x + 0.01), (), "evaluation 3 contains a constant: the sampler is affine"),
     ("a small constant", steps(lambda x: x + 1e-9), (), "evaluation 3 contains a constant"),
     ("a blur", steps(blur), (4,), "evaluation 3 mixes the elements of a sample"),
@@ -161,6 +163,20 @@ def test_harmless_things_are_not_refused():
 
     traced = ok.trace(harmless, shape=(3,))
     assert ok.same(traced, ok.trace(euler, grid=GRID))
+
+
+def test_a_sampler_that_loses_digits_is_linear_all_the_same():
+    """Rounding is told from nonlinearity by its scale: multiplied by powers of two it stays the same to the bit."""
+
+    def lossy(model, x):
+        for t in (0.9, 0.5, 0.1):
+            x = (x + 1e6 * model(x, t)) - (1e6 - 1) * model(x, t - 0.05)
+            x = (1e7 * x + x) - 1e7 * x
+        return x
+
+    traced = ok.trace(lossy)
+    assert traced.evaluations == 6 and traced.registers == 2
+    assert float(traced.dense().output[0]) == pytest.approx(1.0, rel=1e-6)
 
 
 def test_interrupting_is_not_a_failure_of_the_sampler():
