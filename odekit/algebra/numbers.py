@@ -42,6 +42,8 @@ def is_zero(value: Any, tolerance: Any = 0) -> bool:
     if tolerance:
         return bool(abs(value) <= tolerance)
     if is_symbolic(value) and not value.is_Rational:
+        if value.is_number and abs(value.evalf(20)) > 1e-10:  # most are far from zero, and that is quickly seen
+            return False
         (elements,), leave = numbers(([value], 1))
         return bool(leave(elements, 1)[0] == 0)
     return bool(value == 0)

@@ -38,13 +38,14 @@ class Verdict:
 
 
 def symmetric(a: Series) -> Verdict:
-    """Whether the map is its own adjoint, Phi_{-h}^{-1} = Phi_h. Source: Hairer, Lubich, Wanner, II.3.
+    """Whether the map is its own adjoint: a step back undoes a step. Source: Hairer, Lubich, Wanner, II.3, V.1.
 
     >>> from odekit.algebra.runge_kutta import series
     >>> bool(symmetric(series("implicit-midpoint", 6))), symmetric(series("rk4", 6)).order
     (True, 5)
     """
-    (gap,), leave = numbers(((a - a.adjoint()).coefficients, a.trees.orders))
+    there_and_back = a.then(a.scaled(-1))
+    (gap,), leave = numbers((there_and_back.coefficients, a.trees.orders))
 
     def relations(n: int) -> Relations:
         ids = a.trees.of_order(n)
@@ -99,10 +100,12 @@ def energy_preserving(a: Series) -> Verdict:
         sums = np.zeros(count, dtype=values.dtype)
         np.add.at(sums, plus, shares)
         np.subtract.at(sums, minus, shares)
-        return (
-            sums,
-            lambda k: f"the free tree of {trees[trees.graft(ids, 1)[np.flatnonzero((plus == k) | (minus == k))[0]]]}",
-        )
+        members = trees.graft(ids, 1)
+
+        def label(k: int) -> str:
+            return f"the free tree of {trees[members[(plus == k) | (minus == k)][0]]}"
+
+        return sums, common, label
 
     return _verdict("energy-preserving", a, relations, leave)
 
