@@ -127,8 +127,11 @@ def _sqrt(number):
     return number**0.5
 
 
-def _edm(sigma_data: str) -> Prediction:
-    """EDM's preconditioned network F with D = c_skip x/alpha + c_out F (Karras et al. 2022, Table 1)."""
+def edm(sigma_data: str = "1/2") -> Prediction:
+    """EDM's preconditioned network F, with D = c_skip x/alpha + c_out F, for data of standard deviation sigma_data.
+
+    Source: Karras et al. 2022 (arXiv 2206.00364), Table 1; sigma_data is exact text.
+    """
     root = f"(sigma**2 + ({sigma_data})**2*alpha**2)"
     return Prediction(
         "edm",
@@ -143,7 +146,7 @@ PREDICTIONS = {
     "data": Prediction("data", denoiser="1", scale="sigma"),
     "velocity": Prediction("velocity", Q="-sigma*sigma_rate", denoiser="alpha_rate", scale="1"),
     "score": Prediction("score", Q="1", scale="alpha"),
-    "edm": _edm("1/2"),
+    "edm": edm(),
     # Salimans & Ho 2022, v = alpha eps - sigma x_0; for alpha^2 + sigma^2 = 1 it is -F of EDM with sigma_data = 1.
     "v": Prediction("v", Q="-alpha*sigma", denoiser="-sigma", scale="sqrt(alpha**2 + sigma**2)"),
 }

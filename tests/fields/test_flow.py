@@ -47,7 +47,7 @@ def test_semilinear_forms_are_derived_to_the_published_ones(name, A, B):
 
 
 def test_v_prediction_is_minus_edm_with_unit_data_under_a_variance_preserving_process():
-    edm = ok.fields.predictions._edm("1")
+    edm = ok.fields.predictions.edm("1")
     c, d = conversion(edm, prediction("v"), ok.VP(), 0.37)
     assert float(c) == pytest.approx(-1.0, abs=1e-14) and float(d) == pytest.approx(0.0, abs=1e-14)
 
