@@ -94,7 +94,8 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
 def _living(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Times (n,), rows (n+1, 1+n+m) and numbers of the draws (m,) that have a path to the output."""
     dense = plan.dense()
-    alive, rows = live(dense), whole(dense)[[*np.flatnonzero(live(dense)), -1]]
+    alive = live(dense)
+    rows = whole(dense)[[*np.flatnonzero(alive), -1]]
     heard = (rows[:, 1 + len(alive) :] != 0).any(axis=0)
     keep = np.concatenate([[True], alive, heard])
     return as_array(dense.times)[alive], rows[:, keep], np.flatnonzero(heard)
