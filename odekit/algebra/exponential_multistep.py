@@ -169,7 +169,7 @@ def stiff_multistep_order(method: ExponentialMultistep, limit: int = 8, weak: bo
 
 
 def exponential_adams(steps: int, implicit: bool = False) -> ExponentialMultistep:
-    """The exponential Adams formula on symbolic step ratios r1, r2, ...; implicit with the new value, at theta = 1, too.
+    """The exponential Adams formula on symbolic step ratios r1, r2, ...; implicit with theta = 1 as well.
 
     Explicit ones are exact for polynomials g of degree below `steps`, implicit ones for one degree more.
 
