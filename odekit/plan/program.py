@@ -128,7 +128,7 @@ class Plan:
                 call = model.prepare([float(t) for t in self.times])
                 vars(self)["_prepared"] = (model, call)
             return call
-        times = self.times if torch.is_tensor(self.times) else torch.tensor([float(t) for t in self.times]).double()
+        times = self.times if torch.is_tensor(self.times) else torch.tensor(self.times.astype(float))
         moments = (times if differentiable else times.detach()).unbind()
         return lambda k, y: model(y, moments[k])
 

@@ -89,9 +89,11 @@ def _segment(data: dict, precision: Any) -> Segment:
     make = _exact if isinstance(precision, int) else lambda v: torch.tensor(v, dtype=torch.float64)
     slots, draws = tuple(map(str, data["slots"])), int(data["draws"])
     times, inputs, outputs = (make(data[k]) for k in ("times", "inputs", "outputs"))
-    if times.ndim != 2 or inputs.ndim != 3 or outputs.ndim != 3:
+    if times.ndim != 2 or outputs.ndim != 3:
         raise ValueError("tables must have the axes (steps, rows, columns)")
     width = len(slots) + times.shape[1] + draws
+    if times.shape[1] == 0:  # steps that only draw noise: an empty list has no shape of its own
+        inputs = inputs.reshape(times.shape[0], 0, width)
     if inputs.shape != (*times.shape, width) or (outputs.shape[0], outputs.shape[2]) != (times.shape[0], width):
         raise ValueError(f"tables {tuple(inputs.shape)}, {tuple(outputs.shape)} do not fit {width} registers")
     return Segment(times, inputs, outputs, slots, draws)

@@ -104,6 +104,25 @@ def test_fifty_digit_plans_are_saved_too(tmp_path):
         assert all(abs(a - b) < mpmath.mpf(10) ** -45 for a, b in pairs)
 
 
+def test_draws_before_the_first_evaluation_are_saved_too(tmp_path):
+    def churned(model, x):
+        x = x + torch.randn_like(x)
+        return x + model(x, 0.5)
+
+    plan = ok.trace(churned)
+    plan.save(tmp_path / "plan.json")
+    back = ok.Plan.load(tmp_path / "plan.json")
+    assert back.draws == 1 and ok.same(plan, back)
+
+
+def test_models_of_fifty_digit_plans_are_told_times_in_double_precision():
+    told = []
+    ok.plan("ddim", flow(), torch.tensor([0.8, 0.3], dtype=torch.float64), precision=50)(
+        lambda x, t: told.append(float(t)) or x, start()
+    )
+    assert told == [0.8]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "odekit-plan-1"}', "\x00", '{"format": "odekit-plan-1", '
                                   '"segments": [{"slots": ["x"], "draws": 0, "times": [[0]], "inputs": [[[1]]], '
                                   '"outputs": [[[1]]]}], "prediction": "noise", "process": null, "state_scale": [1, 1],'
