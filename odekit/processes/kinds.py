@@ -92,5 +92,6 @@ def elementwise(function: Callable[[Any], Any], x: Any) -> Any:
     if not isinstance(x, np.ndarray):
         return function(x)
     if x.dtype == object:
-        return np.frompyfunc(function, 1, 1)(x)
+        with np.errstate(all="ignore"):  # NumPy looks at hardware flags that mpmath's numbers never set on purpose
+            return np.frompyfunc(function, 1, 1)(x)
     return function(torch.from_numpy(np.ascontiguousarray(x))).numpy()
