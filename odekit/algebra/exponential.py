@@ -19,7 +19,6 @@ import numpy as np
 
 from odekit.algebra.exponential_polynomials import ExponentialPolynomial, Ring
 from odekit.algebra.phi import evaluate, phi
-from odekit.algebra.trees import AlgebraError
 from odekit.exceptions import MethodError
 
 if TYPE_CHECKING:
@@ -137,6 +136,12 @@ class ExponentialTableau:
         rows = [[*map(ring.element, row)] for row in A]
         return Parts(ring, [*map(ring.constant, c)], rows, [*map(ring.element, b)])
 
+    def conditions(self, order: int, stiff: bool = False) -> tuple[ClassicalCondition | StiffCondition, ...]:
+        """The order conditions of this family."""
+        from odekit.algebra.exponential_conditions import classical_conditions, stiff_conditions
+
+        return stiff_conditions(order) if stiff else classical_conditions(order)
+
     @cached_property
     def memory(self) -> dict:
         """What conditions have computed for this method so far."""
@@ -217,14 +222,15 @@ class OrderFound:
         return self.order
 
 
-def classical_order(method: ExponentialTableau, limit: int = 6) -> OrderFound:
-    """The order for a fixed, bounded A as h -> 0, searched up to `limit` (at most 8)."""
-    from odekit.algebra.exponential_conditions import classical_conditions
+def classical_order(method: Any, limit: int = 6) -> OrderFound:
+    """The order for a fixed, bounded A as h -> 0, searched up to `limit` (at most 8); 0 is inconsistent.
 
-    return search(method, classical_conditions(limit), limit)
+    `method` is an ExponentialTableau or an ExponentialMultistep (with exact starting values, at fixed step ratios).
+    """
+    return _search(method, method.conditions(limit), limit)
 
 
-def stiff_order(method: ExponentialTableau, limit: int = 6, weak: bool = False) -> OrderFound:
+def stiff_order(method: Any, limit: int = 6, weak: bool = False) -> OrderFound:
     """The order uniformly in A, searched up to `limit`: in the strong form, or in the weak one.
 
     Strong: all conditions to order p vanish identically. Weak: those to order p - 1 do, and those of order p >= 2 with
@@ -235,18 +241,12 @@ def stiff_order(method: ExponentialTableau, limit: int = 6, weak: bool = False) 
     >>> str(stiff_order(get("krogstad4"))), str(stiff_order(get("krogstad4"), weak=True))
     ('3 ([tau,tau,tau]: z/720 + ..., not 0)', '3 ([[tau,tau]]: -z1/576 + ..., not 0)')
     """
-    from odekit.algebra.exponential_conditions import stiff_conditions
-
-    return stiff_search(method, stiff_conditions(limit), limit, weak)
-
-
-def stiff_search(method: Any, conditions: Sequence[Any], limit: int, weak: bool) -> OrderFound:
-    """The order in the strong form; in the weak one, one more where the next conditions hold with b_i(0)."""
-    strong = search(method, conditions, limit)
+    conditions = method.conditions(limit, stiff=True)
+    strong = _search(method, conditions, limit)
     if not weak or strong.failing is None or strong.order == 0:
         return strong
     p = strong.order + 1
-    weakened = search(method, [c for c in conditions if c.order == p], p, weak=True)
+    weakened = _search(method, [c for c in conditions if c.order == p], p, weak=True)
     return weakened if weakened.failing else OrderFound(p, strong.failing, f"in the weak form; {strong.reason}")
 
 
@@ -260,12 +260,10 @@ def stage_order(method: ExponentialTableau, limit: int = 20) -> int:
     return q
 
 
-def search(method: Any, conditions: Sequence[Any], limit: int, **form: Any) -> OrderFound:
+def _search(method: Any, conditions: Sequence[Any], limit: int, **form: Any) -> OrderFound:
     """The order below that of the first condition a method fails; `limit` where it fails none."""
     for condition in conditions:
         found = condition.failure(method, **form)
         if found:
             return OrderFound(condition.order - 1, condition, found)
-    if limit < 1:
-        raise AlgebraError(f"orders are searched from 1 on, not up to {limit}")
     return OrderFound(limit)

@@ -15,7 +15,7 @@ from functools import cache, cached_property, reduce
 from math import factorial
 from typing import Any
 
-from odekit.algebra.exponential import Entries, OrderFound, search, stiff_search
+from odekit.algebra.exponential import Entries
 from odekit.algebra.exponential_polynomials import ExponentialPolynomial, Ring
 from odekit.algebra.phi import evaluate, phi
 from odekit.algebra.trees import AlgebraError, Tree, tree
@@ -31,11 +31,12 @@ class ExponentialMultistep:
     `prediction` says which form of the probability flow is meant ("noise": z = h, "data": z = -h).
     Raises MethodError where nodes and weights do not fit.
 
+    >>> from odekit.algebra.exponential import classical_order, stiff_order
     >>> dpmpp2m = ExponentialMultistep("dpmpp-2m", 2, "arXiv:2211.01095, algorithm 2", ("0", "-r1"),
     ...     ("(1+1/(2*r1))*phi1(-h)", "-1/(2*r1)*phi1(-h)"), ("r1",), "data")
     >>> [str(psi.leading()) for psi in dpmpp2m.residuals(3)]
     ['0', '-z/12', '(3*r1 + 2)/12']
-    >>> str(classical_multistep_order(dpmpp2m)), str(stiff_multistep_order(dpmpp2m))
+    >>> str(classical_order(dpmpp2m)), str(stiff_order(dpmpp2m))
     ('2 (psi_2: -z/12, not 0)', '1 (psi_2: -z/12 + ..., not 0)')
     """
 
@@ -74,6 +75,10 @@ class ExponentialMultistep:
         nodes, weights = self.expressions
         ring = Ring([*nodes, *weights])
         return ring, [*map(ring.constant, nodes)], [*map(ring.element, weights)]
+
+    def conditions(self, order: int, stiff: bool = False) -> tuple[MultistepCondition, ...]:
+        """The order conditions of this family."""
+        return multistep_conditions(order, stiff)
 
     def residual(self, k: int) -> ExponentialPolynomial:
         """psi_k, exactly."""
@@ -146,26 +151,15 @@ class MultistepCondition:
 def multistep_conditions(order: int, stiff: bool = False) -> tuple[MultistepCondition, ...]:
     """All conditions to an order. Stiff: psi_k = 0 for k <= p. Classical: psi_k(z) = O(z^(p+1-k)), one power an order.
 
+    Exact starting values are assumed; step ratios stay fixed as h -> 0.
+    Source: Hochbruck, Ostermann, BIT 51 (2011), theorem 4.3 for the stiff ones.
+
     >>> [(c.order, c.name, c.up_to) for c in multistep_conditions(2)]
     [(1, 'psi_1', 1), (2, 'psi_1', 2), (2, 'psi_2', 1)]
     """
     if stiff:
         return tuple(MultistepCondition(k, k) for k in range(1, order + 1))
     return tuple(MultistepCondition(k, p, p + 1 - k) for p in range(1, order + 1) for k in range(1, p + 1))
-
-
-def classical_multistep_order(method: ExponentialMultistep, limit: int = 8) -> OrderFound:
-    """The order for a fixed A as h -> 0 with fixed step ratios and exact starting values; 0 is inconsistent."""
-    return search(method, multistep_conditions(limit), limit)
-
-
-def stiff_multistep_order(method: ExponentialMultistep, limit: int = 8, weak: bool = False) -> OrderFound:
-    """The order uniformly in A: the largest p with psi_1 = ... = psi_p = 0, in the weak form p >= 2 with psi_p(0) = 0.
-
-    Source: Hochbruck, Ostermann, BIT 51 (2011), Exponential multistep methods of Adams-type; the weak form as for
-    Runge-Kutta methods.
-    """
-    return stiff_search(method, multistep_conditions(limit, stiff=True), limit, weak)
 
 
 def exponential_adams(steps: int, implicit: bool = False) -> ExponentialMultistep:
