@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from odekit.algebra.coproduct import cuts
-from odekit.algebra.numbers import like, numbers
+from odekit.algebra.numbers import Algebraic, like, numbers
 from odekit.algebra.runge_kutta import Scheme, contract, scheme, series
 from odekit.algebra.series import Series
 from odekit.algebra.series import exact as exact_flow
@@ -54,6 +54,7 @@ def modifying_integrator(method: Any, order: int, exact: bool = True) -> Series:
     entries = [a for A in given.A for row in A for a in row]
     parts = (entries, 2), ([w for b in given.b for w in b], 2), (flow.coefficients, rise), ([1], 2)
     (A, b, target, (one,)), leave = numbers(*parts)
+    one = one.coefficients[0] if isinstance(one, Algebraic) else one
     A, b = A.reshape(m, s, s), b.reshape(m, s)
     _check_consistent(given, b, one)
 

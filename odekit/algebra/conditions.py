@@ -123,8 +123,8 @@ def runge_kutta_conditions(
 
 @cache
 def _symbols(stages: int, kind: str, colours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A (colours, s, s), b and c (colours, s) of generators of one ring over the integers, zeros where none stands."""
-    from sympy import ZZ, ring
+    """A (colours, s, s), b and c (colours, s) of generators of one ring over the rationals, zeros where none stands."""
+    from sympy import QQ, ring
 
     if kind not in KINDS:
         raise unknown("kind of Runge-Kutta method", kind, KINDS)
@@ -140,7 +140,7 @@ def _symbols(stages: int, kind: str, colours: int) -> tuple[np.ndarray, np.ndarr
         key: [(name + suffix, there) for suffix in suffixes for name, there in row] for key, row in places.items()
     }
     names = [name for key in "cAb" for name, there in entries[key] if there]
-    _, *generators = ring(names, ZZ)
+    _, *generators = ring(names, QQ)
     value = dict(zip(names, generators, strict=True))
     shapes = {"A": (colours, stages, stages), "b": (colours, stages), "c": (colours, stages)}
     arrays = {key: np.zeros(shape, dtype=object) for key, shape in shapes.items()}

@@ -138,7 +138,7 @@ def _in_domain(entries: list) -> tuple[list, Callable[[Any], Any]]:
     if domain.is_PolynomialRing and domain.domain.is_ZZ:  # integers must be invertible
         rational = domain.ring.clone(domain=sympy.QQ)
         domain, elements = rational.to_domain(), [e.set_ring(rational) for e in elements]
-    return elements, domain.to_sympy
+    return elements, lambda v: domain.to_sympy(domain.convert(v) if isinstance(v, int) else v)
 
 
 class Extension:

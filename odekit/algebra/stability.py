@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from odekit.algebra.numbers import filled, is_symbolic, numbers
+from odekit.algebra.numbers import Algebraic, filled, is_symbolic, numbers
 from odekit.algebra.polynomials import Polynomial, first_positive, polynomial, real_roots, roots
 from odekit.algebra.runge_kutta import contract, scheme
 from odekit.algebra.trees import AlgebraError
@@ -21,13 +22,14 @@ class StabilityFunction:
     """R(z) = numerator(z) / denominator(z): the factor of one step on y' = lambda y, with z = h lambda.
 
     Coefficients are exact, from the constant up. `real_excess(x)` is |numerator|^2 - |denominator|^2 on the real axis,
-    `imaginary_excess(y^2)` on the imaginary one: |R| <= 1 where they are not positive.
+    `imaginary_excess(y^2)` on the imaginary one: |R| <= 1 where they are not positive. With symbols among the
+    coefficients there are none, and what asks for an interval raises AlgebraError.
     """
 
     numerator: tuple
     denominator: tuple
-    real_excess: Polynomial
-    imaginary_excess: Polynomial
+    real_excess: Polynomial | None = None
+    imaginary_excess: Polynomial | None = None
 
     def __call__(self, z: Any) -> Any:
         """R(z) for a number, or an array of them."""
@@ -47,7 +49,7 @@ class StabilityFunction:
         >>> stability_function("midpoint").real_interval, stability_function("implicit-euler").real_interval
         (2.0, inf)
         """
-        return _float(first_positive(tuple((-1) ** k * c for k, c in enumerate(self.real_excess))))
+        return _float(first_positive(tuple((-1) ** k * c for k, c in enumerate(self._excess(self.real_excess)))))
 
     @property
     def imaginary_interval(self) -> float:
@@ -56,7 +58,7 @@ class StabilityFunction:
         >>> round(stability_function("rk4").imaginary_interval ** 2, 12)
         8.0
         """
-        return _float(first_positive(self.imaginary_excess)) ** 0.5
+        return _float(first_positive(self._excess(self.imaginary_excess))) ** 0.5
 
     @property
     def positive_axis(self) -> float:
@@ -65,9 +67,8 @@ class StabilityFunction:
         >>> round(stability_function("radau-iia-3").positive_axis, 2)
         11.84
         """
-        if self.real_excess and self.real_excess[-1] > 0:
-            return INFINITE
-        return float(max([Fraction(0), *real_roots(self.real_excess)]))
+        excess = self._excess(self.real_excess)
+        return INFINITE if excess and excess[-1] > 0 else float(max([Fraction(0), *real_roots(excess)]))
 
     @property
     def is_a_stable(self) -> bool:
@@ -82,6 +83,11 @@ class StabilityFunction:
     def is_l_stable(self) -> bool:
         """Whether the method is A-stable with R(infinity) = 0."""
         return self.is_a_stable and len(self.numerator) < len(self.denominator)
+
+    def _excess(self, polynomial: Polynomial | None) -> Polynomial:
+        if polynomial is None:
+            raise AlgebraError("a stability function with symbols in it has no intervals; give them values")
+        return polynomial
 
 
 def stability_function(method: Any, embedded: bool = False) -> StabilityFunction:
@@ -110,13 +116,20 @@ def stability_function(method: Any, embedded: bool = False) -> StabilityFunction
         moments.append(contract(vector, b[None])[0, 0])
         vector = contract(vector, A)
     top = _times(bottom, moments)[: s + 1]
-    real = _minus(_times(top, top), _times(bottom, bottom))
-    imaginary = _minus(_modulus(top), _modulus(bottom))
-    parts = [
-        leave(filled(p), np.arange(len(p)) * step) for p, step in ((top, 1), (bottom, 1), (real, 1), (imaginary, 2))
-    ]
-    shown = (_trimmed(p, given.tolerance) for p in parts[:2])
-    return StabilityFunction(*shown, *(polynomial(_rational(c, given.tolerance) for c in p) for p in parts[2:]))
+    gaps = _minus(_times(top, top), _times(bottom, bottom)), _minus(_modulus(top), _modulus(bottom))
+    excess = [leave(filled(gap), np.arange(len(gap)) * step) for gap, step in zip(gaps, (1, 2), strict=True)]
+    top, bottom = (leave(filled(p), np.arange(len(p))) for p in (top, bottom))
+    if any(is_symbolic(c) and c.free_symbols for c in (*top, *bottom)):
+        return StabilityFunction(tuple(top), tuple(bottom))
+    if given.tolerance:  # what printed decimals or floats leave of a zero is zero
+        sizes = np.array(_times([*map(abs, top)], [*map(abs, top)])) + _times([*map(abs, bottom)], [*map(abs, bottom)])
+        excess = [
+            [c if abs(c) > given.tolerance * size else 0 for c, size in zip(gap, sizes[::step], strict=True)]
+            for gap, step in zip(excess, (1, 2), strict=True)
+        ]
+        noise = given.tolerance * max(map(abs, bottom[1:])) if any(bottom[1:]) else 0
+        top, bottom = ([c if abs(c) > noise else 0 * c for c in p] for p in (top, bottom))
+    return StabilityFunction(_trimmed(top), _trimmed(bottom), *(polynomial(map(_rational, gap)) for gap in excess))
 
 
 def _characteristic(A: np.ndarray, one: Any) -> list:
@@ -126,7 +139,7 @@ def _characteristic(A: np.ndarray, one: Any) -> list:
     for k in range(1, s + 1):
         M = contract(M.T, A).T
         trace = sum((M[i, i] for i in range(1, s)), start=M[0, 0])
-        c = -trace // k if hasattr(trace, "__floordiv__") and A.dtype == object else -trace / k
+        c = -trace // k if isinstance(trace, int | Algebraic) else -trace / k  # integers stay integers
         coefficients.append(c)
         for i in range(s):
             M[i, i] = M[i, i] + c
@@ -152,18 +165,13 @@ def _modulus(p: list) -> list:
     return [sum(x) for x in zip(*(list(q) + [0] * (width - len(q)) for q in squares), strict=True)]
 
 
-def _rational(number: Any, tolerance: Any = 0) -> Fraction:
-    """A rational number, or one close to a root; what printed decimals or floats leave of a zero is zero."""
-    if is_symbolic(number):
-        if number.free_symbols:
-            raise AlgebraError(f"{number} has no value: intervals of stability need numbers")
-        return Fraction(str(number.evalf(60)))
-    return Fraction(number) if abs(number) > tolerance else Fraction(0)
+def _rational(number: Any) -> Fraction:
+    """A rational number, or one close to a root."""
+    return Fraction(str(number.evalf(60))) if is_symbolic(number) else Fraction(number)
 
 
-def _trimmed(p: np.ndarray, tolerance: Any) -> tuple:
-    last = max(k for k, c in enumerate(p) if k == 0 or _rational(c, tolerance))
-    return tuple(p[: last + 1])
+def _trimmed(p: Sequence) -> tuple:
+    return tuple(p[: max(k for k, c in enumerate(p) if k == 0 or c) + 1])
 
 
 def _float(bound: Fraction | None) -> float:

@@ -137,6 +137,8 @@ class Trees:
     def merge(self, u, v):
         """The tree with the children of u and of v, on the root of u; element by element."""
         u, v = (x.copy() for x in np.broadcast_arrays(np.asarray(u), np.asarray(v)))
+        if u.ndim == 0:
+            return int(self.merge(u[None], v[None])[0])
         while True:
             left = np.flatnonzero(self.branch[v])
             if not len(left):
