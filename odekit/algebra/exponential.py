@@ -10,6 +10,7 @@ x/sigma with A = 1 and g = -noise (z = h), and x/alpha with A = -1 and g = data 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -55,6 +56,20 @@ class Entries:
         from odekit.expressions import parse
 
         return parse(str(text), self.parameters)
+
+
+def latex(expression: Any) -> str:
+    r"""An entry as LaTeX, with varphi for phi.
+
+    >>> from odekit.expressions import parse
+    >>> print(latex(parse("phi2(z/2)/c2", ("z", "c2"))))
+    \frac{\varphi_{2}\left(\frac{z}{2} \right)}{c_{2}}
+    """
+    import sympy
+
+    return re.sub(
+        r"\\phi_\{(\d+)\}(\^\{\d+\})?\{(\\left\(.*?\\right\))\}", r"\\varphi_{\1}\2\3", sympy.latex(expression)
+    )
 
 
 class Parts(NamedTuple):
@@ -162,6 +177,8 @@ class ExponentialTableau:
         >>> get("ho2").substitute(c2="1/2").A[1]
         ('phi1(z/2)/2', '0')
         """
+        import sympy
+
         unknown = sorted(set(values) - set(self.parameters))
         if unknown:
             known = ", ".join(self.parameters) or "none"
@@ -171,7 +188,10 @@ class ExponentialTableau:
         kept = {str(symbol) for number in numbers.values() for symbol in number.free_symbols}
 
         def entry(text: str) -> str:
-            return str(entries.plain(text).subs(numbers, simultaneous=True))
+            value = entries.plain(text).subs(numbers, simultaneous=True)
+            if value.has(sympy.zoo, sympy.nan, sympy.oo):
+                raise MethodError(f"{self.name}: {text} has no value at {numbers}")
+            return str(value)
 
         changed = {name: tuple(map(entry, row)) for name in ("c", "b", "b_embedded") if (row := getattr(self, name))}
         rest = tuple(p for p in self.parameters if p not in values or p in kept)
@@ -191,6 +211,28 @@ class ExponentialTableau:
             return evaluate(entry, values, phi)
 
         return [*map(number, c)], [[*map(number, row)] for row in A], [*map(number, b)]
+
+    def latex(self) -> str:
+        r"""The tableau as a LaTeX array, in z.
+
+        >>> from odekit.algebra.exponential_methods import get
+        >>> print(get("etd1").latex())
+        \begin{array}{c|c}
+        0 &  \\
+        \hline
+         & \varphi_{1}\left(z \right)
+        \end{array}
+        """
+        c, A, b, embedded = self.expressions
+        lines = [
+            [latex(x), *("" if j >= i and not a else latex(a) for j, a in enumerate(row))]
+            for i, (x, row) in enumerate(zip(c, A, strict=True))
+        ]
+        rows = [" & ".join(line) for line in lines] + [r"\hline" + "\n" + " & ".join(["", *map(latex, b)])]
+        if embedded is not None:
+            rows.append(" & ".join(["", *map(latex, embedded)]))
+        body = " \\\\\n".join(rows)
+        return f"\\begin{{array}}{{c|{'c' * self.stages}}}\n{body}\n\\end{{array}}"
 
     def stability(self, z: complex, w: complex, **parameters: Any) -> complex:
         """R(z, w): the factor by which a step multiplies u for u' = lambda u + mu u, z = h lambda, w = h mu.
@@ -235,7 +277,7 @@ def stiff_order(method: Any, limit: int = 6, weak: bool = False) -> OrderFound:
 
     Strong: all conditions to order p vanish identically. Weak: those to order p - 1 do, and those of order p >= 2 with
     b_i(0) in place of b_i(z); it suffices for parabolic problems. Both ask for psi_{1,i} = 0 from order 2 on.
-    Source: Hochbruck, Ostermann 2005, table 2 and theorem 4.7; Luan, Ostermann 2013, 2014 beyond order 4.
+    Source: Hochbruck, Ostermann 2005, table 2 and section 4; Luan, Ostermann 2013, 2014 beyond order 4.
 
     >>> from odekit.algebra.exponential_methods import get
     >>> str(stiff_order(get("krogstad4"))), str(stiff_order(get("krogstad4"), weak=True))

@@ -11,8 +11,8 @@ n vertices are conditions of order n: 1, 2, 4, 9, 20 for n = 2..6, and psi_1 = 0
 linear vertices takes the coefficient of z^m.
 
 Sources: Hochbruck, Ostermann, SIAM J. Numer. Anal. 43 (2005), table 2; Luan, Ostermann, SIAM J. Numer. Anal. 51 (2013);
-Luan, Ostermann, J. Comput. Appl. Math. 256 (2014), table 1; Luan, Alhsmy (2023) for order 6; Berland, Owren, Skaflestad
-(2005) for the classical ones.
+Luan, Ostermann, J. Comput. Appl. Math. 256 (2014), to order 5; Luan, Alhsmy (2023) for order 6; Berland, Owren,
+Skaflestad (2005) for the classical ones.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ class StiffCondition:
     def name(self) -> str:
         """The tree in brackets, or "psi_{1,i}"."""
         return "psi_{1,i}" if self.of_stages else str(self.tree)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.python()} = 0"
 
     def residual(self, method: ExponentialTableau, weak: bool = False) -> ExponentialPolynomial:
         """What must vanish, in one variable for each inner vertex of the tree (root first); `weak`: root at z = 0.
@@ -233,6 +236,9 @@ class ClassicalCondition:
     def name(self) -> str:
         """The tree in brackets, _1 marking linear vertices."""
         return str(self.tree)
+
+    def __str__(self) -> str:
+        return f"{self.name}: Phi = {Fraction(1, self.tree.density)}"
 
     def weight(self, method: ExponentialTableau) -> Any:
         """The elementary weight: a Fraction, or a SymPy expression where roots or parameters occur."""

@@ -39,17 +39,17 @@ _PHI = (
 
 _METHODS = [
     _method("etd1", 1, 1, "Certaine 1960: exponential Euler; DDIM in x/sigma and in x/alpha", "0", "", "phi1(z)"),
-    _method("ho2", 2, 2, f"{_HO}, (5.3)", "0; c2", "*", "*; phi2(z)/c2", parameters=("c2",)),
-    _method("ho2-weak", 2, 2, f"{_HO}, (5.4), weak form", "0; c2", "*", "*; phi1(z)/(2*c2)", parameters=("c2",)),
+    _method("ho2", 2, 2, f"{_HO}, section 5.1", "0; c2", "*", "*; phi2(z)/c2", parameters=("c2",)),
+    _method("ho2-weak", 2, 2, f"{_HO}, section 5.1, weak form", "0; c2", "*", "*; phi1(z)/(2*c2)", parameters=("c2",)),
     _method("etd2rk", 2, 2, f"{_CM}, (22)", "0; 1", "phi1(z)", "phi1(z)-phi2(z); phi2(z)"),
     _method(
-        "ho3", 3, 3, f"{_HO}, (5.8), weak form", "0; c2; 2/3",
+        "ho3", 3, 3, f"{_HO}, section 5.2, weak form", "0; c2; 2/3",
         """*
         *; 4/(9*c2)*phi2(2/3*z)""",
         "*; 0; 3/2*phi2(z)", parameters=("c2",),
     ),
     _method(
-        "ho3-gamma", 3, 3, f"{_HO}, (5.9), weak form, where 2*(gamma*c2+c3) = 3*(gamma*c2**2+c3**2)", "0; c2; c3",
+        "ho3-gamma", 3, 3, f"{_HO}, section 5.2, weak form, where 2*(gamma*c2+c3) = 3*(gamma*c2**2+c3**2)", "0; c2; c3",
         """*
         *; gamma*c2*phi2(c2*z) + c3**2/c2*phi2(c3*z)""",
         "*; gamma/(gamma*c2+c3)*phi2(z); phi2(z)/(gamma*c2+c3)", parameters=("c2", "c3", "gamma"),
@@ -75,14 +75,14 @@ _METHODS = [
         "phi1(z)-3*phi2(z)+4*phi3(z); 2*phi2(z)-4*phi3(z); 2*phi2(z)-4*phi3(z); -phi2(z)+4*phi3(z)",
     ),
     _method(
-        "strehmel-weiner4", 4, 3, f"Strehmel, Weiner 1992, example 4.5.5; {_HO}, (5.16)", "0; 1/2; 1/2; 1",
+        "strehmel-weiner4", 4, 3, f"Strehmel, Weiner 1992, example 4.5.5; {_HO}, section 5.3", "0; 1/2; 1/2; 1",
         """1/2*phi1(z/2)
         1/2*phi1(z/2)-1/2*phi2(z/2); 1/2*phi2(z/2)
         phi1(z)-2*phi2(z); -2*phi2(z); 4*phi2(z)""",
         "phi1(z)-3*phi2(z)+4*phi3(z); 0; 4*phi2(z)-8*phi3(z); -phi2(z)+4*phi3(z)",
     ),
     _method(
-        "ho4", 4, 4, f"{_HO}, (5.19), weak form", "0; 1/2; 1/2; 1; 1/2",
+        "ho4", 4, 4, f"{_HO}, section 5.3, weak form", "0; 1/2; 1/2; 1; 1/2",
         """1/2*phi1(z/2)
         *; phi2(z/2)
         *; phi2(z); phi2(z)
@@ -90,7 +90,7 @@ _METHODS = [
         "*; 0; 0; -phi2(z)+4*phi3(z); 4*phi2(z)-8*phi3(z)",
     ),
     _method(
-        "exprk5s8", 5, 5, "Luan, Ostermann, J. Comput. Appl. Math. 256 (2014), (5.1)",
+        "exprk5s8", 5, 5, "Luan, Ostermann, J. Comput. Appl. Math. 256 (2014), expRK5s8; weak form",
         "0; 1/2; 1/2; 1/4; 1/2; 1/5; 2/3; 1",
         f"""*
         *; 1/2*phi2(z/2)
@@ -114,11 +114,11 @@ _METHODS = [
     ),
     # Diffusion: x/sigma with g = -noise (z = h), and x/alpha with g = data (z = -h); h is the step in log-SNR.
     _method(
-        "dpm-solver-2", 2, 2, f"{_DPM}, algorithm 1; weak form", "0; r1", "r1*phi1(r1*h)",
+        "dpm-solver-2", 2, 2, f"{_DPM}, DPM-Solver-2; weak form", "0; r1", "r1*phi1(r1*h)",
         "(1-1/(2*r1))*phi1(h); phi1(h)/(2*r1)", parameters=("r1",), prediction="noise",
     ),
     _method(
-        "dpm-solver-3", 3, 3, f"{_DPM}, algorithm 2; of order 3 for r2 = 2/3 only, weak form", "0; r1; r2",
+        "dpm-solver-3", 3, 3, f"{_DPM}, DPM-Solver-3; of order 3 for r2 = 2/3 only, weak form", "0; r1; r2",
         """r1*phi1(r1*h)
         r2*phi1(r2*h)-r2**2/r1*phi2(r2*h); r2**2/r1*phi2(r2*h)""",
         "phi1(h)-phi2(h)/r2; 0; phi2(h)/r2", parameters=("r1", "r2"), prediction="noise",

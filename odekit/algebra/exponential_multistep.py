@@ -15,7 +15,7 @@ from functools import cache, cached_property, reduce
 from math import factorial
 from typing import Any
 
-from odekit.algebra.exponential import Entries
+from odekit.algebra.exponential import Entries, latex
 from odekit.algebra.exponential_polynomials import ExponentialPolynomial, Ring
 from odekit.algebra.phi import evaluate, phi
 from odekit.algebra.trees import AlgebraError, Tree, tree
@@ -87,6 +87,16 @@ class ExponentialMultistep:
         moments = (w * (x / factorial(k - 1)) for w, x in zip(weights, powers, strict=True))
         return ring.phi(k, ring.domain.one) - reduce(lambda a, b: a + b, moments)
 
+    def latex(self) -> str:
+        r"""The step as an equation.
+
+        >>> print(exponential_adams(1).latex())
+        u_{n+1} = e^{z} u_n + h\,\varphi_{1}\left(z \right)\,g(t_n + 0 h)
+        """
+        nodes, weights = (map(latex, part) for part in self.expressions)
+        terms = (rf"h\,{w}\,g(t_n + {x} h)" for x, w in zip(nodes, weights, strict=True))
+        return " + ".join(["u_{n+1} = e^{z} u_n", *terms])
+
     def residuals(self, order: int) -> list[ExponentialPolynomial]:
         """psi_1, ..., psi_order."""
         return [self.residual(k) for k in range(1, order + 1)]
@@ -115,6 +125,9 @@ class MultistepCondition:
     def name(self) -> str:
         """The residual's name."""
         return f"psi_{self.k}"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.python()} = {'0' if self.up_to is None else f'O(z**{self.up_to})'}"
 
     def failure(self, method: ExponentialMultistep, weak: bool = False) -> str:
         """What is left instead of zero, to leading order; empty where the condition holds (at z = 0 if `weak`)."""
@@ -152,7 +165,7 @@ def multistep_conditions(order: int, stiff: bool = False) -> tuple[MultistepCond
     """All conditions to an order. Stiff: psi_k = 0 for k <= p. Classical: psi_k(z) = O(z^(p+1-k)), one power an order.
 
     Exact starting values are assumed; step ratios stay fixed as h -> 0.
-    Source: Hochbruck, Ostermann, BIT 51 (2011), theorem 4.3 for the stiff ones.
+    Source: Hochbruck, Ostermann, BIT 51 (2011), Exponential multistep methods of Adams-type, for the stiff ones.
 
     >>> [(c.order, c.name, c.up_to) for c in multistep_conditions(2)]
     [(1, 'psi_1', 1), (2, 'psi_1', 2), (2, 'psi_2', 1)]
@@ -167,7 +180,7 @@ def exponential_adams(steps: int, implicit: bool = False) -> ExponentialMultiste
 
     Explicit ones are exact for polynomials g of degree below `steps`, implicit ones for one degree more.
 
-    Source: Hochbruck, Ostermann, BIT 51 (2011), (2.7); w_j = sum_k k! l_jk phi_{k+1}, l_jk the coefficients of the
+    Source: Hochbruck, Ostermann, BIT 51 (2011), section 2; w_j = sum_k k! l_jk phi_{k+1}, l_jk the coefficients of the
     Lagrange polynomials.
 
     >>> exponential_adams(2).weights

@@ -235,6 +235,19 @@ class ExponentialPolynomial:
         powers = (p for p in product(range(degree + 1), repeat=self.variables) if sum(p) == degree)
         return {p: q for p in powers if (q := self.coefficient(p))}
 
+    def equations(self) -> list[sympy.Expr]:
+        """The polynomials in the free parameters that must all vanish for this to be zero, as SymPy expressions.
+
+        >>> from odekit.expressions import parse
+        >>> psi = parse("phi2(z) - x*phi1(z) - y*phi2(z)*c", symbols=("z", "c", "x", "y"))
+        >>> Ring([psi], "z").element(psi).equations()
+        [-c*y + 1, -x, c*y + x - 1, c*y - 1]
+        """
+        import sympy
+
+        numerators = (sympy.fraction(sympy.cancel(self.ring.domain.to_sympy(q)))[0] for q in self.terms.values())
+        return sorted(set(numerators), key=str)
+
     def expression(self, symbols: Sequence[Any] = ()) -> sympy.Expr:
         """The same as a SymPy expression; `symbols` name the variables (z, or z0, z1, ... where there are several)."""
         import sympy

@@ -25,7 +25,7 @@ def phi_matrix(k: int, Z: Any, digits: int | None = None) -> Any:
     far from normal: scaling and doubling run in integers, the rounding errors are bounded on the way, and more bits
     are taken where the bound asks for them. Meant for small matrices: milliseconds at d = 2, 0.1 s at d = 16.
     Raises AlgebraError for what is not square or not finite, and for ||Z|| > 1e5.
-    Source: Skaflestad, Wright, Appl. Numer. Math. 59 (2009), section 2 (scaling and doubling).
+    Source: Skaflestad, Wright, Appl. Numer. Math. 59 (2009), on scaling and doubling.
 
     >>> phi_matrix(1, [[0.0, 1.0], [0.0, 0.0]]).tolist()
     [[1.0, 0.5], [0.0, 1.0]]

@@ -88,6 +88,7 @@ def test_identities_are_decided_exactly():
         "phi1(sqrt(2)*z) - phi1(1.4142135623730951*z)"
     )
     assert not is_zero("1/3 - 0.3333333333333333")
+    assert is_zero("phi2(c*z/sqrt(2)) - phi2(sqrt(2)*c*z/2)") and not is_zero("phi2(c*z/sqrt(2)) - phi2(c*z/sqrt(3))")
 
 
 def test_what_is_outside_the_ring_is_refused():
@@ -469,3 +470,29 @@ def test_refusals():
     with pytest.raises(AlgebraError, match="single terms"):
         stiff_order(ExponentialTableau("x", 1, "", ("0",), ((),), ("phi1(z)/phi2(z)",)))
     assert isinstance(classical_conditions(1)[0], ClassicalCondition)
+
+
+def test_conditions_with_free_coefficients_are_equations():
+    """Two stages with b2 = x phi_1 + y phi_2: the strong form leaves (0, 1/c2), the weak one a line of solutions."""
+    ansatz = ExponentialTableau(
+        "ansatz", 2, "", ("0", "c2"), ((), ("c2*phi1(c2*z)",)),
+        ("phi1(z)-x*phi1(z)-y*phi2(z)", "x*phi1(z)+y*phi2(z)"), parameters=("c2", "x", "y"),
+    )  # fmt: skip
+    c2, x, y = sympy.symbols("c2 x y")
+    condition = StiffCondition(tree("[tau]"))
+    assert sympy.solve(condition.residual(ansatz).equations(), [x, y], dict=True) == [{x: 0, y: 1 / c2}]
+    (weak,) = condition.residual(ansatz, weak=True).equations()
+    assert sympy.solve(weak, x) == [(1 - c2 * y) / (2 * c2)]
+
+
+def test_a_tableau_prints():
+    assert get("etd2rk").latex().splitlines()[2:] == [
+        r"1 & \varphi_{1}\left(z \right) &  \\",
+        r"\hline",
+        r" & \varphi_{1}\left(z \right) - \varphi_{2}\left(z \right) & \varphi_{2}\left(z \right)",
+        r"\end{array}",
+    ]
+    squared = ExponentialTableau("x", 1, "", ("0",), ((),), ("phi1((1-c)*z)**2",), parameters=("c",)).latex()
+    assert r"\varphi_{1}^{2}\left(z \left(1 - c\right) \right)" in squared
+    with pytest.raises(MethodError, match="no value"):
+        get("ho2").substitute(c2="0")
