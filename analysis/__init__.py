@@ -12,7 +12,7 @@ _HOMES = {
     "estimate_order": "order",
     "convergence": "measure",
     "local_error": "measure",
-    "certify": "blackbox",
+    "certify_callable": "blackbox",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

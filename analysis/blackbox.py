@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from analysis.exact import ExactProblem, exact_problem
-from analysis.ladder import climb, rungs
+from analysis.ladder import Ladder, climb, rungs
+from analysis.measure import WITH_START, as_row
 from analysis.problems import Case
-from odekit.exceptions import MethodError, OdekitError, TraceError, unknown
+from analysis.recognise import recognise
+from odekit.exceptions import MethodError, OdekitError, unknown
 
 Sampler = Callable[[Callable, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -35,7 +37,9 @@ def load_callable(where: str) -> Sampler:
             raise unknown(f"callable in {module_name}", attribute, [n for n in dir(module) if not n.startswith("_")])
         found = getattr(found, part)
     if not callable(found):
-        raise MethodError(f"{where!r} is a {type(found).__name__}: expected sampler(model, x, times) -> x")
+        raise MethodError(
+            f"{where!r} cannot be called ({type(found).__name__}): expected sampler(model, x, times) -> x"
+        )
     return found
 
 
@@ -64,47 +68,42 @@ def certify_callable(
     claim: float | None = None,
     steps: Sequence[int] | None = None,
     name: str = "",
-) -> dict[str, Any]:
-    """A row of results.json for sampler(model, x, times) -> x, with `nearest` and findings.
+) -> list[dict[str, Any]]:
+    """Two rows of results.json for sampler(model, x, times) -> x: on smooth grids, and on rough ones.
 
     The sampler is run on grids of n, 1.4 n, 2 n, ... steps from the same starting points and its end points are
-    compared with the exact ones. times: (n+1,) float64, in the process's time, from start to end. Without a claim
-    the verdict is undetermined. Raises MethodError when the sampler raises or returns something of another shape.
+    compared with the exact ones. times: (n+1,) float64, in the process's time, from start to end. Formulas for equal
+    steps may keep their order on smooth grids, where neighbouring steps are nearly equal; steps 3 : 1 : 2 tell.
+    The first row has `nearest`, the method of the catalogue it is or resembles, and findings. Without a claim the
+    verdict is undetermined. Raises MethodError when the sampler raises or returns something of another shape.
     """
-    exact = exact_problem(problem) if isinstance(problem, Case) else problem
-    findings: list[str] = []
+    smooth = exact_problem(problem) if isinstance(problem, Case) else problem
+    rows = []
+    for exact in (smooth, smooth.rough()):
+        row, ladder = _measured(sampler, exact, claim, steps)
+        rows.append({"method": name or getattr(sampler, "__name__", "sampler"), **row})
+        if any(math.isnan(error) for error in ladder.errors):
+            blown = [n for n, error in zip(ladder.steps, ladder.errors, strict=True) if math.isnan(error)]
+            rows[-1]["findings"].append(f"not finite on grids of {', '.join(map(str, blown))} steps")
+    nearest, told = recognise(sampler, smooth)
+    rows[0] |= {"nearest": nearest, "findings": [*told, *rows[0]["findings"]]}
+    return rows
 
+
+def _measured(
+    sampler: Sampler, exact: ExactProblem, claim: float | None, steps: Sequence[int] | None
+) -> tuple[dict[str, Any], Ladder]:
     def error_at(n: int) -> tuple[float, int]:
-        x, calls = _run(sampler, exact, n)
+        x, calls = run(sampler, exact, n)
         return exact.error(x), calls
 
-    counts = sorted(set(steps)) if steps else rungs(4)
+    counts = [n for n in sorted(set(steps)) if n > 0] if steps else rungs(4)
+    counts = list(dict.fromkeys(exact.period * max(1, round(n / exact.period)) for n in counts))
     ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget=4000, adapt=steps is None)
-    if any(math.isnan(error) for error in ladder.errors):
-        blown = [n for n, error in zip(ladder.steps, ladder.errors, strict=True) if math.isnan(error)]
-        findings.append(f"not finite on grids of {', '.join(map(str, blown))} steps")
-    nearest, traced = _traced(sampler, exact)
-    estimate = ladder.estimate
-    return {
-        "method": name or getattr(sampler, "__name__", "sampler"),
-        **exact.about(),
-        "kind": "with start",
-        "claimed_order": claim,
-        "observed_order": estimate.slope,
-        "order_low": estimate.low,
-        "order_high": estimate.high,
-        "verdict": estimate.verdict,
-        "reason": estimate.reason,
-        "asymptotic_from": ladder.asymptotic_from,
-        "steps": list(ladder.steps),
-        "errors": list(ladder.errors),
-        "nfe": list(ladder.evaluations),
-        "nearest": nearest,
-        "findings": [*findings, *traced, *estimate.findings],
-    }
+    return as_row(exact, WITH_START, claim, ladder), ladder
 
 
-def _run(sampler: Sampler, exact: ExactProblem, n: int) -> tuple[torch.Tensor, int]:
+def run(sampler: Sampler, exact: ExactProblem, n: int) -> tuple[torch.Tensor, int]:
     calls = 0
 
     def model(x: torch.Tensor, t: Any) -> torch.Tensor:
@@ -124,52 +123,3 @@ def _run(sampler: Sampler, exact: ExactProblem, n: int) -> tuple[torch.Tensor, i
             f"the sampler returned {got}: expected a tensor of shape {tuple(exact.x.shape)}, as it was given"
         )
     return x.detach(), calls
-
-
-def _traced(sampler: Sampler, exact: ExactProblem, n: int = 6) -> tuple[str | None, list[str]]:
-    """The catalogue method with the same table on three uneven grids, and findings; nothing for what is not linear."""
-    import odekit as ok
-
-    process = getattr(exact.field, "process", None)
-    prediction = getattr(exact.field, "prediction", "noise")
-    grids = [_uneven(exact, n, seed) for seed in range(3)]
-    try:
-        plans = [
-            ok.trace(
-                lambda model, x, times=times: sampler(model, x, times),
-                shape=tuple(exact.x.shape[1:]),
-                process=process,
-                prediction=prediction,
-            )
-            for times in grids
-        ]
-    except TraceError as error:
-        return None, [f"not a straight-line program: {error}"]
-    except Exception as error:  # the sampler's own code, on inputs it did not expect
-        return None, [f"could not be traced: {type(error).__name__}: {' '.join(str(error).split())[:200]}"]
-    findings = []
-    _, calls = _run(sampler, exact, n)
-    used = len(plans[0].dense().times)
-    if used < calls:
-        findings.append(f"{calls - used} of {calls} evaluations on a grid of {n} steps do not reach the result")
-    for name in ok.methods.names():
-        method = ok.methods.get(name)
-        if not method.is_plannable:
-            continue
-        try:
-            known = [ok.plan(method, exact.field, times) for times in grids]
-            if all(ok.same(plan, other) for plan, other in zip(plans, known, strict=True)):
-                return name, [f"the same method as {name!r} (equal tables on three uneven grids)", *findings]
-        except OdekitError:
-            continue
-    return None, ["equals no method of the catalogue", *findings]
-
-
-def _uneven(exact: ExactProblem, n: int, seed: int) -> torch.Tensor:
-    """A random strictly monotone grid of n steps with the problem's ends."""
-    generator = torch.Generator().manual_seed(seed)
-    parts = torch.rand(n, generator=generator, dtype=torch.float64) + 0.3
-    places = torch.cat([torch.zeros(1, dtype=torch.float64), parts.cumsum(0) / parts.sum()])
-    times = exact.t_start + (exact.t_end - exact.t_start) * places
-    times[-1] = exact.t_end
-    return times

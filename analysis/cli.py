@@ -91,7 +91,13 @@ def _problem_options(command: Callable) -> Callable:
     return command
 
 
-JSON = click.option("--json", "json_path", metavar="FILE", help="Write the results to FILE ('-': stdout).")
+JSON = click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    callback=lambda *arguments: _check_json(*arguments),
+    help="Write the results to FILE ('-': stdout).",
+)
 FRESH = click.option("--fresh", is_flag=True, help="Measure again, whatever was measured before.")
 STEPS = click.option("--steps", metavar="N,N,...", help="The step counts of the ladder, e.g. 8,16,32,64.")
 
@@ -170,17 +176,20 @@ def certify(sampler, claim, process, prediction, problem, grid, steps, json_path
     """Measure somebody else's sampler(model, x, times) -> x: order, nearest known method, wasted evaluations."""
     from analysis.blackbox import certify_callable, load_callable
     from analysis.problems import cases
+    from analysis.verify import verdict_of
 
     _check_names(process, prediction, problem, grid)
     if claim is not None and not abs(claim) < 100:
         raise click.UsageError(f"--order {claim}: expected a number, e.g. 3")
     case = cases(process or "vp", prediction or "noise", problem, grid)[0]
-    certificate = certify_callable(load_callable(sampler), case, claim, _steps(steps), name=sampler)
-    if not _write_json(json_path, {"results": [certificate]}) or json_path != "-":
-        click.echo(_verdict_line(certificate))
-        for finding in certificate["findings"]:
-            click.echo(f"  - {finding}")
-    return HOLDS if certificate["verdict"] == "pass" else DOUBTFUL
+    _one_thread()
+    rows = certify_callable(load_callable(sampler), case, claim, _steps(steps), name=sampler)
+    if not _write_json(json_path, {"results": rows}) or json_path != "-":
+        for row in rows:
+            click.echo(_verdict_line(row))
+            for finding in row["findings"]:
+                click.echo(f"  - {finding}")
+    return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
 
 
 @odekit.command()
@@ -196,6 +205,7 @@ def figures(methods, process, prediction, problem, grid, folder, fresh) -> int:
     _check_names(process, prediction, problem, grid)
     names = [_method_name(name) for name in methods]
     case = cases(process or "vp", prediction or "noise", problem, grid)[0]
+    _one_thread()
     for path in draw_figures(names, case, Path(folder), fresh):
         click.echo(path)
     return HOLDS
@@ -212,6 +222,7 @@ def report(folder, fresh) -> int:
     from analysis.verify import timed, verdict_of
 
     seconds = timed()
+    Path(folder).mkdir(parents=True, exist_ok=True)
     names = _methods().names()
     rows = _measure(order_tasks(names, default_cases()), fresh, f"verifying {len(names)} methods")
     page = write_report(document(rows, names, seconds()), folder)
@@ -221,6 +232,13 @@ def report(folder, fresh) -> int:
     click.echo(_summary(rows))
     click.echo(f"report: {page}")
     return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
+
+
+def _one_thread() -> None:
+    """The states here are small: torch's threads would only wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _measure(tasks: Sequence[Any], fresh: bool, title: str) -> list[dict[str, Any]]:
@@ -241,6 +259,8 @@ def _methods():
 
 def _method_name(name: str) -> str:
     """A known name or a readable file, or the refusal."""
+    if ":" in name or name.endswith(".py"):
+        raise click.UsageError(f"{name!r} is no method: for a sampler, use odekit certify module:callable")
     from analysis.measure import method_of
 
     method_of(name)
@@ -282,8 +302,15 @@ def _refuse_if_nothing_ran(rows: Sequence[dict[str, Any]]) -> None:
         raise OdekitError(rows[0]["reason"].removeprefix("could not be measured: "))
 
 
+def _check_json(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
+    """Refuse, before anything is measured, a file that cannot be written."""
+    if path not in (None, "-") and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise click.UsageError(f"--json {path}: expected a file in a folder that exists")
+    return path
+
+
 def _write_json(path: str | None, document: dict[str, Any]) -> bool:
-    """Whether results went to a file or stdout; a file that cannot be written is refused."""
+    """Whether results were asked for and went to a file or stdout."""
     from analysis.cache import write_atomically
     from analysis.verify import as_json
 
@@ -297,9 +324,9 @@ def _write_json(path: str | None, document: dict[str, Any]) -> bool:
 
 
 def _verdict_line(row: dict[str, Any]) -> str:
-    where = " · ".join(str(row[part]) for part in ("process", "prediction", "problem") if row.get(part))
-    claimed = "no claim" if row["claimed_order"] is None else f"claimed {_number(row['claimed_order'])}"
-    line = f"{row['verdict']:<12} {row['method']:<16} {row['kind']:<10} {where}: {claimed}, {row['reason']}"
+    where = " · ".join(str(row[part]) for part in ("process", "prediction", "problem", "grid") if row.get(part))
+    claimed = "" if row["claimed_order"] is None else f"claimed {_number(row['claimed_order'])}, "
+    line = f"{row['verdict']:<12} {row['method']:<16} {row['kind']:<10} {where}: {claimed}{row['reason']}"
     if trip := row.get("round_trip"):
         line += f"; there and back in {trip['steps']} steps each: off by {trip['error']:.1e}"
     return line

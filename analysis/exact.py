@@ -35,6 +35,7 @@ class ExactProblem:
     ):
         self.field, self.x, self.t_start, self.t_end, self.grid = field, x, t_start, t_end, grid
         self._about = about
+        self.period = 1  # step counts compare that are multiples of it
         self._history: dict[int, torch.Tensor] = {}
 
     @functools.cached_property
@@ -97,6 +98,23 @@ class ExactProblem:
     def error(self, x: torch.Tensor) -> float:
         """Distance from the exact end points, root mean square over the batch of the 2-norm; nan if not finite."""
         return rms_norm(x - self.reference[0])
+
+    def rough(self) -> ExactProblem:
+        """The same problem on grids whose steps repeat the lengths 3, 1, 2, counted in nodes of a grid twice as fine.
+
+        Neighbouring steps of a smooth grid become equal as it is refined; these never do.
+        """
+
+        def grid(steps: int) -> torch.Tensor:
+            lengths = torch.tensor([3, 1, 2]).repeat(steps)[:steps]
+            nodes = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+            return self.grid(int(nodes[-1]))[nodes]
+
+        about = {**self._about, "grid": f"{self._about.get('grid', 'grid')}, steps 3 : 1 : 2"}
+        other = ExactProblem(self.field, self.x, self.t_start, self.t_end, grid, about)
+        other.period = 3
+        other.__dict__ |= {"reference": self.reference, "_remainder": self._remainder}
+        return other
 
     def about(self) -> dict[str, Any]:
         return {

@@ -72,7 +72,7 @@ def climb(
     rungs_done: dict[int, tuple[float, int]] = {}
     under, rounded_at = 0, None
     for n in steps:
-        if rungs_done and _spent(rungs_done) + rungs_done[max(rungs_done)][1] * n / max(rungs_done) > budget:
+        if rungs_done and _spent(rungs_done) + max(n, rungs_done[max(rungs_done)][1] * n / max(rungs_done)) > budget:
             break
         rungs_done[n] = error_at(n)
         error = rungs_done[n][0]
@@ -94,7 +94,8 @@ def climb(
 
 
 def _spent(done: dict[int, tuple[float, int]]) -> int:
-    return sum(evaluations for _, evaluations in done.values())
+    """Evaluations so far; a step costs one at least, though a sampler that asks for none would run for ever."""
+    return sum(max(n, evaluations) for n, (_, evaluations) in done.items())
 
 
 def _estimate(done: dict[int, tuple[float, int]], claim: float | None, floor: Callable[[int], float]) -> OrderEstimate:

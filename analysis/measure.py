@@ -84,7 +84,7 @@ def convergence(
     if kind not in (FORMULA, WITH_START):
         raise OdekitError(f"kind {kind!r}: expected {FORMULA!r} or {WITH_START!r}")
     claim = claim if claim is not None else (method.order.formula if kind == FORMULA else method.order.method)
-    counts = _counts(steps, 1 + history_of(method))
+    counts = _counts(steps, 1 + history_of(method), method.name)
     runner = without_last(method) if kind == FORMULA else method
 
     def error_at(n: int) -> tuple[float, int]:
@@ -92,7 +92,7 @@ def convergence(
         return _error(runner, exact, n, history)
 
     ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget, adapt=steps is None)
-    row = _row(method, exact, kind, claim, ladder)
+    row = {"method": method.name, **as_row(exact, kind, claim, ladder)}
     if kind == WITH_START:
         row |= {"few": few_evaluations(method, exact), "round_trip": round_trip(method, exact)}
     return Study(row, ladder)
@@ -125,9 +125,9 @@ def local_error(
         x, used = _run(runner, exact, nodes, states[:known] if known > 1 else None)
         return rms_norm(x - states[known]), used
 
-    counts = _counts(steps, known + 1)
+    counts = _counts(steps, known + 1, method.name)
     ladder = climb(error_at, counts, claim, lambda n: exact.floor(1), exact.scale, budget=400, adapt=steps is None)
-    return Study(_row(method, exact, LOCAL, claim, ladder), ladder)
+    return Study({"method": method.name, **as_row(exact, LOCAL, claim, ladder)}, ladder)
 
 
 def few_evaluations(method: Any, exact: ExactProblem) -> list[dict[str, Any]]:
@@ -205,12 +205,12 @@ def _exact(problem, t_start, t_end, grid, batch, seed) -> ExactProblem:
     return flow_problem(problem, t_start, t_end, grid, batch, seed)
 
 
-def _counts(steps: Sequence[int] | None, least: int) -> list[int]:
+def _counts(steps: Sequence[int] | None, least: int, name: str) -> list[int]:
     if steps is None:
         return [n for n in rungs(4) if n > least]
     counts = sorted(set(int(n) for n in steps))
     if not counts or counts[0] < max(1, least):
-        raise OdekitError(f"steps {list(steps)}: expected whole numbers of at least {max(1, least)} for this method")
+        raise OdekitError(f"steps {list(steps)}: {name} needs whole numbers of at least {max(1, least)}")
     return counts
 
 
@@ -234,10 +234,10 @@ def _run(
     return solution.x, int(solution.statistics.evaluations)
 
 
-def _row(method: Any, exact: ExactProblem, kind: str, claim: float, ladder: Ladder) -> dict[str, Any]:
+def as_row(exact: ExactProblem, kind: str, claim: float | None, ladder: Ladder) -> dict[str, Any]:
+    """What results.json says of a ladder, but for the name of the method."""
     estimate = ladder.estimate
     return {
-        "method": method.name,
         **exact.about(),
         "kind": kind,
         "claimed_order": claim,

@@ -74,6 +74,53 @@ def test_bad_input_is_refused_in_one_line(capsys, arguments, named):
         assert text in err, err
 
 
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["verify", "rk5"], ["unknown method 'rk5'", "did you mean 'rk4'"]),
+        (["verify", "rk4", "--process", "vpp"], ["unknown process", "did you mean 'vp'"]),
+        (["verify", "rk4", "--prediction", "nois"], ["unknown prediction", "did you mean 'noise'"]),
+        (["verify", "rk4", "--problem", "ring7"], ["unknown problem", "did you mean 'ring6'"]),
+        (["verify", "rk4", "--grid", "lognsr"], ["unknown grid", "did you mean 'logsnr'"]),
+        (["verify", "rk4", "--grid", "leading"], ["leading", "tabulated process"]),
+        (["verify", "ab-8", "--steps", "2,4,8"], ["[2, 4, 8]", "ab-8 needs whole numbers of at least 8"]),
+        (["verify", "no-such.toml"], ["no-such.toml", "does not exist"]),
+        (["verify", "folder.toml"], ["folder.toml", "directory"]),
+        (["verify", "binary.toml"], ["binary.toml", "UTF-8"]),
+        (["verify", "half.toml"], ["half.toml", "not TOML"]),
+        (["verify", "sampler.py"], ["sampler.py", "odekit certify"]),
+        (["verify", "module:sampler"], ["odekit certify"]),
+        (["verify", "rk4", "--json", "folder.toml"], ["folder.toml", "folder that exists"]),
+        (["verify", "rk4", "--json", "nowhere/rows.json"], ["nowhere/rows.json", "folder that exists"]),
+        (["report", "--folder", "half.toml"], ["half.toml"]),
+        (["figures", "rk5"], ["unknown method 'rk5'"]),
+    ],
+)
+def test_bad_names_and_files_are_refused_in_one_line(capsys, tmp_path, monkeypatch, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODEKIT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "half.toml").write_text("name = ")
+    err = refused(capsys, *arguments)
+    for text in named:
+        assert text in err, err
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=80) | st.text(max_size=80).map(str.encode))
+def test_no_file_brings_a_traceback(tmp_path_factory, content):
+    import contextlib
+    import io
+
+    path = tmp_path_factory.mktemp("fuzz") / "method.toml"
+    path.write_bytes(content)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main(["verify", str(path)]) == 2
+    assert out.getvalue() == "" and err.getvalue().count("\n") == 1 and "Traceback" not in err.getvalue()
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["--steps", "--kind", "--json", "-h", "--order"]), max_size=5))
 def test_no_arguments_bring_a_traceback(words):

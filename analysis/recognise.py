@@ -1,0 +1,111 @@
+"""Which method of the catalogue somebody's sampler is: found by comparing coefficient tables, not results."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from analysis.exact import ExactProblem
+from odekit.exceptions import OdekitError, TraceError
+from odekit.plan.dense import live
+
+NEAR = 0.5  # tables that differ by more, relative to their largest coefficients, resemble each other in nothing
+EVEN = {"log-SNR": "logsnr", "time": "time-uniform", "sigma/alpha": "kappa-uniform"}
+
+
+def recognise(sampler: Callable, exact: ExactProblem, steps: int = 6) -> tuple[str | None, list[str]]:
+    """The name of the method that sampler(model, x, times) is, or is nearest to, and findings in words.
+
+    It is a method of the catalogue when their tables are equal on three uneven grids. Failing that it is compared on
+    equal steps in each clock (a formula for equal steps is at home there), and then by how long two tables agree.
+    Nothing is found for a sampler that is no straight-line program; the findings say why.
+    """
+    uneven = [_uneven(exact, steps, seed) for seed in range(3)]
+    try:
+        traced = [_traced(sampler, exact, times) for times in uneven]
+    except TraceError as error:
+        return None, [f"not a straight-line program: {error}"]
+    except Exception as error:  # the sampler's own code, on inputs it did not expect
+        return None, [f"could not be traced: {type(error).__name__}: {' '.join(str(error).split())[:200]}"]
+    findings = []
+    alive = live(traced[0].dense())
+    if wasted := len(alive) - int(alive.sum()):
+        findings.append(f"{wasted} of {len(alive)} evaluations on a grid of {steps} steps do not reach the result")
+    if names := _equal(traced, uneven, exact):
+        return names[0], [f"the same method as {', '.join(names)} (equal tables on three uneven grids)", *findings]
+    for clock, grid in EVEN.items():
+        even = _named_grid(grid, exact, steps)
+        if names := _equal([_traced(sampler, exact, even)], [even], exact):
+            found = f"equals {', '.join(names)} on equal steps in {clock}, and no known method on uneven ones"
+            return names[0], [found, *findings]
+    nearest = max(_resembling(traced[0], uneven[0], exact), default=None)
+    if nearest is None:
+        return None, ["resembles no method of the catalogue", *findings]
+    *_, name, difference = nearest
+    return name, [f"equals no method of the catalogue; nearest is {name}: {difference}", *findings]
+
+
+def _traced(sampler: Callable, exact: ExactProblem, times: torch.Tensor) -> Any:
+    import odekit as ok
+
+    field = exact.field
+    shape = tuple(exact.x.shape[1:])
+    return ok.trace(sampler, shape, process=field.process, prediction=field.prediction, grid=times)
+
+
+def _equal(traced: list, grids: list[torch.Tensor], exact: ExactProblem) -> list[str]:
+    import odekit as ok
+
+    names = []
+    for name, method in _known():
+        with contextlib.suppress(OdekitError):  # a method that cannot be built there is not the one
+            if all(ok.same(p, ok.plan(method, exact.field, g)) for p, g in zip(traced, grids, strict=True)):
+                names.append(name)
+    return names
+
+
+def _resembling(traced: Any, grid: torch.Tensor, exact: ExactProblem) -> Iterator[tuple[int, float, str, str]]:
+    """(evaluations in common, minus the largest difference, name, where they part) of methods that are near."""
+    import odekit as ok
+
+    for name, method in _known():
+        with contextlib.suppress(OdekitError):
+            known = ok.plan(method, exact.field, grid)
+            gap, parting = ok.same(traced, known, tol=math.inf).gap, ok.same(traced, known).first_difference
+            if gap < NEAR:
+                place = re.match(r"evaluation (\d+) ", parting)
+                yield int(place[1]) if place else len(grid), -gap, name, parting
+
+
+def _known() -> Iterator[tuple[str, Any]]:
+    """Every method that runs as a Plan, and those that can with a last step of order one."""
+    import odekit as ok
+
+    for name in ok.methods.names():
+        method = ok.methods.get(name)
+        if method.is_plannable:
+            yield name, method
+            if method.history:
+                with contextlib.suppress(OdekitError):
+                    yield f"{name} with last='lower'", ok.methods.get(name, last="lower")
+
+
+def _named_grid(name: str, exact: ExactProblem, steps: int) -> torch.Tensor:
+    import odekit as ok
+
+    return ok.grid(name, exact.field.process, steps, t_start=exact.t_start, t_end=exact.t_end)
+
+
+def _uneven(exact: ExactProblem, steps: int, seed: int) -> torch.Tensor:
+    """A random strictly monotone grid with the problem's ends."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = torch.rand(steps, generator=generator, dtype=torch.float64) + 0.3
+    places = torch.cat([torch.zeros(1, dtype=torch.float64), parts.cumsum(0) / parts.sum()])
+    times = exact.t_start + (exact.t_end - exact.t_start) * places
+    times[-1] = exact.t_end
+    return times
