@@ -88,6 +88,7 @@ def test_identities_are_decided_exactly():
         "phi1(sqrt(2)*z) - phi1(1.4142135623730951*z)"
     )
     assert not is_zero("1/3 - 0.3333333333333333")
+    assert is_zero("phi1(z/(sqrt(2)*c+1)) - phi1(sqrt(2)*z/(2*c+sqrt(2)))")
     assert is_zero("phi2(c*z/sqrt(2)) - phi2(sqrt(2)*c*z/2)") and not is_zero("phi2(c*z/sqrt(2)) - phi2(c*z/sqrt(3))")
 
 
@@ -496,3 +497,47 @@ def test_a_tableau_prints():
     assert r"\varphi_{1}^{2}\left(z \left(1 - c\right) \right)" in squared
     with pytest.raises(MethodError, match="no value"):
         get("ho2").substitute(c2="0")
+
+
+def one_step(tableau, g, u, start, h, sign):
+    """A step of size h in log-SNR on u' = sign u + g(log-SNR, u), by the tableau."""
+    c, A, b = tableau.coefficients(sign * h)
+    values = []
+    for i in range(tableau.stages):
+        inner = math.exp(sign * c[i] * h) * u + h * sum(A[i][j] * values[j] for j in range(i))
+        values.append(g(start + c[i] * h, inner))
+    return math.exp(sign * h) * u + h * sum(w * value for w, value in zip(b, values, strict=True))
+
+
+def test_the_published_updates_are_steps_of_the_tableaus():
+    """DPM-Solver-3 in x/sigma and DPM-Solver++(2S) in x/alpha, the updates of spec/samplers.md on a VP process."""
+
+    def scales(lam):
+        return 1 / math.sqrt(1 + math.exp(-2 * lam)), 1 / math.sqrt(1 + math.exp(2 * lam))
+
+    def noise(x, lam):
+        return math.sin(2 * x) + 0.3 * lam
+
+    def data(x, lam):
+        return (x - scales(lam)[1] * noise(x, lam)) / scales(lam)[0]
+
+    x, lam, h, r1, r2 = 0.7, -0.4, 0.9, 0.4, 0.8
+    (a0, s0), (a1, s1), (a2, s2), (a, s) = (scales(lam + r * h) for r in (0, r1, r2, 1))
+
+    e0 = noise(x, lam)
+    e1 = noise(a1 / a0 * x - s1 * math.expm1(r1 * h) * e0, lam + r1 * h)
+    phi2 = math.expm1(r2 * h) / (r2 * h) - 1  # r2 h phi_2(r2 h)
+    u2 = a2 / a0 * x - s2 * math.expm1(r2 * h) * e0 - s2 * r2 / r1 * phi2 * (e1 - e0)
+    e2 = noise(u2, lam + r2 * h)
+    published = a / a0 * x - s * math.expm1(h) * e0 - s / r2 * (math.expm1(h) / h - 1) * (e2 - e0)
+    solver = get("dpm-solver-3").substitute(r1="2/5", r2="4/5")
+    ours = s * one_step(solver, lambda t, v: -noise(scales(t)[1] * v, t), x / s0, lam, h, 1)
+    assert ours == pytest.approx(published, rel=1e-14)
+
+    d0 = data(x, lam)
+    d1 = data(s1 / s0 * x - a1 * math.expm1(-r1 * h) * d0, lam + r1 * h)
+    published = s / s0 * x - a * math.expm1(-h) * ((1 - 1 / (2 * r1)) * d0 + d1 / (2 * r1))
+    solver = get("dpmpp-2s").substitute(r1="2/5")
+    ours = a * one_step(solver, lambda t, w: data(scales(t)[0] * w, t), x / a0, lam, h, -1)
+    assert ours == pytest.approx(published, rel=1e-14)
+    assert abs(a * one_step(solver, lambda t, w: data(scales(t)[0] * w, t), x / a0, lam, h, 1) - published) > 1e-3
