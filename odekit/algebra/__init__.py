@@ -2,12 +2,19 @@
 
 from odekit.algebra.backward import modified_equation, modifying_integrator
 from odekit.algebra.conditions import Condition, order_conditions, principal_error, residuals
+from odekit.algebra.conjugacy import conjugate_symplectic, conjugate_to_exact, processor
+from odekit.algebra.linear_multistep import LinearMultistep, linear_multistep
+from odekit.algebra.properties import Certificate, certificate
 from odekit.algebra.runge_kutta import average_vector_field, series
 from odekit.algebra.series import Series, compose, exact, field, identity
+from odekit.algebra.stability import StabilityFunction, stability_function
+from odekit.algebra.structure import energy_preserving, symmetric, symplectic
 from odekit.algebra.trees import AlgebraError, Tree, Trees, table, tree
 
 __all__ = [
-    "AlgebraError", "Condition", "Series", "Tree", "Trees", "average_vector_field", "compose", "exact", "field",
-    "identity", "modified_equation", "modifying_integrator", "order_conditions", "principal_error", "residuals",
-    "series", "table", "tree",
+    "AlgebraError", "Certificate", "Condition", "LinearMultistep", "Series", "StabilityFunction", "Tree", "Trees",
+    "average_vector_field", "certificate", "compose", "conjugate_symplectic", "conjugate_to_exact",
+    "energy_preserving", "exact", "field", "identity", "linear_multistep", "modified_equation",
+    "modifying_integrator", "order_conditions", "principal_error", "processor", "residuals", "series",
+    "stability_function", "symmetric", "symplectic", "table", "tree",
 ]  # fmt: skip

@@ -216,7 +216,7 @@ class PrincipalError:
 def principal_error(method: Any, order: int, exact: bool = True) -> PrincipalError:
     """The principal error of a method taken to be of this order.
 
-    Source: Prince, Dormand 1981, (2.3); Hairer, Norsett, Wanner I, section II.3.
+    Source: Prince, Dormand 1981; Hairer, Norsett, Wanner I, section II.3.
 
     >>> error = principal_error("rk4", 4)
     >>> error.norm_squared == Fraction(1745, 2880**2), round(error.norm, 10), error.largest == 1 / 120

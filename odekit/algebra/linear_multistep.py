@@ -45,7 +45,7 @@ class LinearMultistep:
     def defect(self, q: int) -> Fraction:
         """C_q, the coefficient of h^q y^(q) when the exact solution is put in.
 
-        Source: Hairer, Norsett, Wanner I, III.2, (2.7).
+        Source: Hairer, Norsett, Wanner I, III.2.
         """
         powers = sum(a * Fraction(j) ** q for j, a in enumerate(self.alpha))
         rates = sum(b * Fraction(j) ** (q - 1) for j, b in enumerate(self.beta)) if q else 0
@@ -61,7 +61,7 @@ class LinearMultistep:
 
     @property
     def error_constant(self) -> Fraction:
-        """C_(p+1) / sigma(1). Source: Hairer, Norsett, Wanner I, III.2, (2.13)."""
+        """C_(p+1) / sigma(1). Source: Hairer, Norsett, Wanner I, III.2."""
         return self.defect(self.order + 1) / sum(self.beta)
 
     @cached_property
@@ -137,7 +137,7 @@ def _on_circle(alpha: Sequence[Fraction], beta: Sequence[Fraction]) -> tuple[Pol
 def root_condition(coefficients: Sequence[Fraction]) -> bool:
     """Whether all roots lie in the closed unit disc, those on the circle simple; exact, for rational coefficients.
 
-    Source: Miller 1971, On the location of zeros of certain classes of polynomials, theorems 3.1 and 3.2.
+    Source: Miller 1971, On the location of zeros of certain classes of polynomials; Strikwerda 2004, section 4.3.
 
     >>> root_condition([-1, 0, 1]), root_condition([1, -2, 1])
     (True, False)
@@ -185,9 +185,11 @@ def adams_bashforth(k: int) -> LinearMultistep:
     return LinearMultistep(f"ab-{k}", _difference(k, 1), (*_integrals(k, k, k - 1), 0))
 
 
-def adams_moulton(k: int) -> LinearMultistep:
-    """The same with the new slope as well: k steps, order k + 1."""
-    return LinearMultistep(f"am-{k}", _difference(k, 1), _integrals(k + 1, k, k - 1))
+def adams_moulton(order: int) -> LinearMultistep:
+    """The implicit form, with the new slope as well, named by its order as in the catalogue: order - 1 steps."""
+    k = max(order - 1, 1)
+    weights = _integrals(order, k, k - 1) if order > 1 else (0, 1)  # the first is implicit Euler
+    return LinearMultistep(f"am-{order}", _difference(k, 1), weights)
 
 
 def nystroem(k: int) -> LinearMultistep:
@@ -216,7 +218,7 @@ FAMILIES = {
 
 
 def linear_multistep(name: str) -> LinearMultistep:
-    """The method of a name such as "ab-3" or "bdf-2"; the number is k, the steps.
+    """The method of a name such as "ab-3" or "bdf-2"; the number is the catalogue's: the order, for Nystroem the steps.
 
     >>> [str(a) for a in linear_multistep("ab-2").beta]
     ['-1/2', '3/2', '0']

@@ -126,11 +126,17 @@ def _graded(arrays: list[np.ndarray], weights: list[np.ndarray]) -> tuple[list[n
 
 
 def _in_domain(entries: list) -> tuple[list, Callable[[Any], Any]]:
-    """Elements of the smallest domain SymPy finds for all entries, and the way back to expressions."""
+    """Elements of the smallest domain SymPy finds for all entries, and the way back to expressions.
+
+    Functions such as phi1(z) are symbols of their own, beside z.
+    """
     import sympy
+    from sympy.core.function import AppliedUndef
 
     expressions = [sympy.sympify(v) for v in entries]
-    domain, elements = sympy.construct_domain(expressions, extension=True)
+    names = {f: sympy.Dummy() for e in expressions for f in e.atoms(AppliedUndef)}
+    functions = {dummy: f for f, dummy in names.items()}
+    domain, elements = sympy.construct_domain([e.xreplace(names) for e in expressions], extension=True)
     if domain.is_Algebraic:
         modulus = [c / domain.mod.to_list()[0] for c in domain.mod.to_list()]
         field = Extension(domain.ext.as_expr(), tuple(Fraction(int(c.numerator), int(c.denominator)) for c in modulus))
@@ -138,7 +144,11 @@ def _in_domain(entries: list) -> tuple[list, Callable[[Any], Any]]:
     if domain.is_PolynomialRing and domain.domain.is_ZZ:  # integers must be invertible
         rational = domain.ring.clone(domain=sympy.QQ)
         domain, elements = rational.to_domain(), [e.set_ring(rational) for e in elements]
-    return elements, lambda v: domain.to_sympy(domain.convert(v) if isinstance(v, int) else v)
+
+    def back(value: Any) -> Any:
+        return domain.to_sympy(domain.convert(value) if isinstance(value, int) else value).xreplace(functions)
+
+    return elements, back
 
 
 class Extension:

@@ -17,8 +17,8 @@ from odekit.algebra.stability import StabilityFunction, stability_function
 from odekit.algebra.structure import Verdict
 from odekit.algebra.trees import AlgebraError, Tree
 
-LIMIT = 12
-"""Orders beyond it are not looked for; the trees of order 13 would be 12,486."""
+LIMITS = {1: 12, 2: 8}
+"""Orders beyond which no condition is asked, by the number of colours: trees become too many."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,13 @@ class Certificate:
         self.scheme: Scheme = scheme(method)
         found = None if isinstance(method, tuple | list | Scheme) else tableau(method)
         self.name = self.scheme.name
+        self.limit = LIMITS.get(self.scheme.colours, 6)
         self.claimed: int | None = found and found.order
         self.claimed_embedded: int | None = found and found.embedded_order
 
     @cached_property
     def failing(self) -> tuple[Failure, ...]:
-        """The conditions of the first order at which one does not hold; none if all hold to order 12.
+        """The conditions of the first order at which one does not hold; none if all hold to `limit`, order 12.
 
         >>> str(certificate("midpoint").failing[0])
         '[tau,tau]: 1/4, not 1/3'
@@ -60,7 +61,7 @@ class Certificate:
 
     def _failing(self, embedded: bool, claimed: int | None) -> tuple[Failure, ...]:
         done = 0
-        for order in sorted({min((claimed or 3) + 1, LIMIT), 8, LIMIT}):
+        for order in sorted({min(n, self.limit) for n in ((claimed or 3) + 1, 8, self.limit)}):
             gap = residuals(self._method, order, embedded=embedded)
             for n in range(done + 1, order + 1):
                 broken = {t: r for t, r in gap.of_order(n).items() if not is_zero(r, self.scheme.tolerance)}
@@ -74,13 +75,13 @@ class Certificate:
     @cached_property
     def order(self) -> int:
         """The classical order: all conditions hold up to it."""
-        return self.failing[0].tree.order - 1 if self.failing else LIMIT
+        return self.failing[0].tree.order - 1 if self.failing else self.limit
 
     @cached_property
     def embedded_order(self) -> int | None:
         """The order of the embedded weights; None for a method without them."""
         failing = self.failing_embedded
-        return None if failing is None else failing[0].tree.order - 1 if failing else LIMIT
+        return None if failing is None else failing[0].tree.order - 1 if failing else self.limit
 
     @cached_property
     def principal_error(self) -> PrincipalError:
@@ -91,7 +92,7 @@ class Certificate:
     def stage_order(self) -> int:
         """The largest q for which the stages are exact to order q (conditions B(q) and C(q), at least one of them).
 
-        Source: Butcher 2016, section 321; Hairer, Wanner II, IV.5, (5.9) and IV.15.
+        Source: Butcher 2016, section 321; Hairer, Wanner II, IV.5 and IV.15.
 
         >>> [certificate(name).stage_order for name in ("rk4", "gauss-2", "radau-iia-3", "sdirk2")]
         [1, 2, 3, 1]
@@ -168,8 +169,8 @@ class Certificate:
 
     def _or_series(self, name: str, holds: bool, of_series: Any) -> Verdict:
         if holds:
-            return Verdict(name, LIMIT, True)
-        for order in range(min(self.order + 1, LIMIT), min(self.order + 3, LIMIT) + 1):
+            return Verdict(name, self.limit, True)
+        for order in range(min(self.order + 1, self.limit), min(self.order + 3, self.limit) + 1):
             found = of_series(series(self.scheme, order, exact=self._is_rational))
             if not found:
                 return found
@@ -183,7 +184,7 @@ class Certificate:
         return [
             f"{what} {found}, not {claimed} as claimed" + (f": {failing[0]}" if found < claimed else "")
             for what, claimed, found, failing in rows
-            if claimed is not None and found != claimed
+            if claimed is not None and found != claimed and not found == self.limit < claimed
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,7 +229,7 @@ def certificate(method: Any) -> Certificate:
 def monotonicity_radius(method: Any) -> Fraction | float:
     """The largest r with K = (A; b)(I + r A)^-1 >= 0 and r K 1 <= 1: exact where it is a small fraction.
 
-    Source: Kraaijevanger 1991, theorem 4.2 and section 4; Gottlieb, Ketcheson, Shu 2011, (3.15).
+    Source: Kraaijevanger 1991, Contractivity of Runge-Kutta methods; Gottlieb, Ketcheson, Shu 2011, chapter 3.
 
     >>> monotonicity_radius("ssp33")
     Fraction(1, 1)

@@ -134,7 +134,7 @@ class Series(Mapping):
     def then(self, other: Series) -> Series:
         """This map first, then the other, which may be a map or a field: y -> B(other, B(self, y)).
 
-        Source: Hairer, Lubich, Wanner, theorem III.1.10 (Hairer, Wanner 1974).
+        Source: Hairer, Wanner 1974; Hairer, Lubich, Wanner, III.1.4.
 
         >>> exact(4, step=Fraction(1, 3)).then(exact(4, step=Fraction(2, 3))) == exact(4)
         True
@@ -172,7 +172,7 @@ class Series(Mapping):
         """The field whose flow at time 1 is this map: the modified equation of a method (times h).
 
         By Newton's differences: the coefficient of a tree in the k-th power is a polynomial in k of degree at most the
-        tree's order; its derivative at 0 is the field. Source: spec/theory.md, A.2; Murua 2006, section 4.
+        tree's order; its derivative at 0 is the field. Source: spec/theory.md, A.2; Murua 2006.
 
         >>> exact(6).log() == field(6)
         True

@@ -54,24 +54,41 @@ def symmetric(a: Series) -> Verdict:
     return _verdict("symmetric", a, relations, leave)
 
 
-def symplectic(a: Series) -> Verdict:
+def symplectic(a: Series, partitioned: bool = False) -> Verdict:
     """Whether the map (or the flow of the field) is symplectic for every Hamiltonian system.
 
-    a(u o v) + a(v o u) = a(u) a(v), the right side 0 for a field. Source: Calvo, Sanz-Serna 1994; Hairer, Lubich,
-    Wanner, theorems VI.7.6 and IX.9.3.
+    a(u o v) + a(v o u) = a(u) a(v), the right side 0 for a field; in several colours for the sum of several Hamiltonian
+    systems. With `partitioned`, colours 0 and 1 are the equations of momenta and positions: then u and v have roots of
+    different colours, and a must not depend on the colour of the root.
+    Source: Calvo, Sanz-Serna 1994; Araujo, Murua, Sanz-Serna 1997; Hairer, Lubich, Wanner, VI.7 and IX.9.
 
     >>> from odekit.algebra.runge_kutta import series
     >>> symplectic(series("midpoint", 5))
     Verdict(property='symplectic', order=2, holds=False, failing='tau o [tau]: -1/4, not 0')
+    >>> symplectic_euler = series([([[0]], [1]), ([[1]], [1])], 5)
+    >>> bool(symplectic(symplectic_euler, partitioned=True)), bool(symplectic(symplectic_euler))
+    (True, False)
     """
+    if partitioned and a.colours != 2:
+        raise AlgebraError(f"a partitioned system has two colours, not {a.colours}")
     (values,), leave = numbers((a.coefficients, a.trees.orders))
     flow = not is_zero(a.constant)
 
     def relations(n: int) -> Relations:
         u, v = pairs(a.trees, n)
+        if partitioned:
+            mixed = a.trees.colour[u] != a.trees.colour[v]
+            u, v = u[mixed], v[mixed]
         gap = values[a.trees.graft(u, v)] + values[a.trees.graft(v, u)]
         gap = gap - values[u] * values[v] if flow else gap
-        return gap, 1, lambda k: f"{a.trees[u[k]]} o {a.trees[v[k]]}"
+        if not partitioned:
+            return gap, 1, lambda k: f"{a.trees[u[k]]} o {a.trees[v[k]]}"
+        ids = np.asarray(a.trees.of_order(n))
+        ids = ids[a.trees.colour[ids] == 0]
+        other = a.trees.merge(np.full_like(ids, 2), ids)  # the same tree on a root of colour 1
+        names = [f"{a.trees[i]} o {a.trees[j]}" for i, j in zip(u, v, strict=True)]
+        names += [f"{a.trees[i]} - {a.trees[j]}" for i, j in zip(ids, other, strict=True)]
+        return np.concatenate([gap, values[ids] - values[other]]), 1, names.__getitem__
 
     return _verdict("symplectic", a, relations, leave)
 
@@ -82,7 +99,7 @@ def energy_preserving(a: Series) -> Verdict:
     Along sum c(t)/sigma(t) F(t) the energy changes by elementary Hamiltonians, H'(F(t)) = -H(t o tau), which only
     depend, up to the sign of H(u o v) = -H(v o u), on the tree without its root; so one sum for each free tree that
     does not cancel itself must vanish.
-    Source: Faou, Hairer, Pham 2004; Celledoni, McLachlan, Owren, Quispel 2010; Hairer, Lubich, Wanner, IX.9.4.
+    Source: Faou, Hairer, Pham 2004; Celledoni, McLachlan, Owren, Quispel 2010; Hairer, Lubich, Wanner, IX.9.
 
     >>> from odekit.algebra.runge_kutta import average_vector_field, series
     >>> bool(energy_preserving(average_vector_field(6))), energy_preserving(series("implicit-midpoint", 6)).order

@@ -32,7 +32,7 @@ class AlgebraError(OdekitError):
 def count(order: int, colours: int = 1) -> int:
     """The number of rooted trees with `order` vertices, each in one of `colours` colours.
 
-    Source: Hairer, Norsett, Wanner I, table II.2.1 and exercise II.2.4 (Cayley's recursion); OEIS A000081.
+    Source: Cayley's recursion, OEIS A000081; Hairer, Norsett, Wanner I, table II.2.1.
 
     >>> [count(n) for n in range(1, 13)], [count(n, colours=2) for n in range(1, 5)]
     ([1, 1, 2, 4, 9, 20, 48, 115, 286, 719, 1842, 4766], [2, 4, 14, 52])
@@ -67,6 +67,9 @@ class Trees:
             self._base, self._place = np.zeros(2, dtype=np.int64), np.zeros(0, dtype=np.int64)
         else:
             self._grow(smaller)
+        for values in vars(self).values():
+            if isinstance(values, np.ndarray):
+                values.flags.writeable = False  # tables are shared
 
     def _grow(self, old: Trees) -> None:
         n = self.order

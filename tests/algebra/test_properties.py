@@ -293,6 +293,14 @@ def test_orders_beyond_a_low_claim_are_a_finding():
     assert certificate(modest).findings() == ["order 4, not 3 as claimed"]
 
 
+def test_claims_beyond_the_limit_are_not_contradicted(monkeypatch):
+    from odekit.algebra import properties
+
+    monkeypatch.setattr(properties, "LIMITS", {1: 4})
+    assert certificate("dp5").order == 4 and certificate("dp5").findings() == []
+    assert certificate(control("four-stage")).order == 2
+
+
 def test_additive_methods_have_an_order():
     assert certificate(["rk4", "rk4"]).order == 4
     assert certificate([([[0]], [1]), ([[1]], [1])]).order == 1

@@ -190,6 +190,14 @@ def test_a_family_of_methods_in_one_symbol():
     assert modified["[tau]"] == 0
 
 
+def test_coefficients_in_phi_functions():
+    z = sympy.Symbol("z")
+    phi1, phi2 = (sympy.Function(f"phi{k}")(z) for k in (1, 2))
+    a = Series(table(4), [1, phi1, phi2 / z, *[phi1 * phi2 + z] * 6])
+    assert sympy.expand(a.log()["[tau]"] - phi2 / z + phi1**2 / 2) == 0
+    assert a.then(a.inverse()) == identity(4) and a.log().exp() == a
+
+
 def test_roots_stay_exact():
     gauss = series("gauss-2", 6)
     assert gauss.truncated(4) == exact(4) and gauss.adjoint() == gauss

@@ -1,5 +1,7 @@
 """What maps preserve and what they are conjugate to: methods known to, and methods known not to."""
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +39,20 @@ def test_others_are_not_and_the_relation_is_named(name, order, failing):
 def test_floats_are_judged_with_a_tolerance():
     assert symplectic(series("gauss-2", 7, exact=False)) and symmetric(series("gauss-2", 7, exact=False))
     assert symplectic(series("rk4", 7, exact=False)).order == 4
+
+
+def test_partitioned_methods():
+    half = Fraction(1, 2)
+    verlet = [([[half, 0], [half, 0]], [half, half]), ([[0, 0], [half, half]], [half, half])]  # Lobatto IIIB, IIIA
+    a = series(verlet, 6)
+    assert symplectic(a, partitioned=True) and symmetric(a) and not symplectic(a)
+    assert not symplectic(series(verlet[::-1], 6), partitioned=True) or symmetric(series(verlet[::-1], 6))
+    both_explicit = series(["euler", "euler"], 4)
+    assert symplectic(both_explicit, partitioned=True).order == 1
+    other_weights = [([[0]], [1]), ([[1]], [half])]
+    assert symplectic(series(other_weights, 3), partitioned=True).failing.startswith("tau_0 - tau_1: 1/2")
+    with pytest.raises(AlgebraError, match="two colours"):
+        symplectic(series("rk4", 3), partitioned=True)
 
 
 def test_symmetry():
@@ -79,7 +95,7 @@ def test_the_trapezoidal_rule_is_conjugate_to_the_midpoint_rule(name):
 
 
 def test_average_vector_field_is_conjugate_symplectic_to_order_four():
-    # Hairer 2010, Energy-preserving variant of collocation methods, theorem 5.1: order 2r + 2 for r = 1.
+    # Hairer 2010, Energy-preserving variant of collocation methods: order 2r + 2, here r = 1.
     assert conjugate_symplectic(average_vector_field(6)).order == 4
 
 
