@@ -69,7 +69,10 @@ PLAIN = [
 
 
 def identity(case):
-    return (",".join(f"{k}={v}" for k, v in case.items()) or "default") if isinstance(case, dict) else str(case)
+    if not isinstance(case, dict):
+        return str(case)
+    # A function's address differs from process to process, and workers must agree on the names of tests.
+    return ",".join(f"{k}={getattr(v, '__name__', v)}" for k, v in case.items()) or "default"
 
 
 @pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])

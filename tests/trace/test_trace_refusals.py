@@ -142,7 +142,7 @@ def test_what_is_no_linear_program_is_named(sampler, shape, words):
         (euler, {"grid": GRID, "times": "kappa"}, "times='kappa': .*together with process="),
         (euler, {"grid": GRID, "times": "sigma"}, "times='sigma': expected 'process'"),
     ],
-    ids=repr,
+    ids=["a name", "nothing", "no grid", "no times", "carrier", "process", "times"],
 )
 def test_questions_that_cannot_be_answered(what, options, words):
     with pytest.raises(ok.OdekitError, match=words) as refusal:
