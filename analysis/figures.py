@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 SUFFIXES = (".png", ".svg", ".pdf")
-SHOWN = ("euler", "heun2", "rk4", "dp5", "ab-2", "ddim", "dpmpp-2m", "heun-edm")
+SHOWN = ("ddim", "dpmpp-2m", "heun-edm", "deis-tab-3", "ab-4", "rk4", "dp5", "dop853")
+FINEST = 256  # steps: ladders of one figure cover the same grids
 STYLE = {
-    "figure.figsize": (5.2, 3.7),
+    "figure.figsize": (6.6, 3.7),
     "figure.dpi": 110,
     "savefig.dpi": 200,
     "font.size": 9,
@@ -40,6 +45,7 @@ def plot_rows(rows: Sequence[Mapping[str, Any]], axes: Any = None, x: str = "ste
 
         with pyplot.rc_context(STYLE):
             axes = pyplot.subplots(layout="constrained")[1]
+    drawn = []
     for i, row in enumerate(rows):
         points = [
             (n, work, error)
@@ -51,9 +57,10 @@ def plot_rows(rows: Sequence[Mapping[str, Any]], axes: Any = None, x: str = "ste
         colour = COLOURS[i % len(COLOURS)]
         order = "" if row["observed_order"] is None else f" ({row['observed_order']:.2f})"
         work, errors = [p[1] for p in points], [p[2] for p in points]
-        axes.loglog(work, errors, color=colour, label=f"{row['method']}{order}", zorder=2)
-        start = row["asymptotic_from"]
-        inside = [start is not None and p[0] >= start for p in points]
+        line = axes.loglog(work, errors, color=colour, label=f"{row['method']}{order}", zorder=2)[0]
+        drawn.append((float(np.interp(math.log(_shared(rows, x)), np.log(work), np.log(errors))), line))
+        start, end = row["asymptotic_from"], row.get("asymptotic_to") or math.inf
+        inside = [start is not None and start <= p[0] <= end for p in points]
         faces = [colour if one else "white" for one in inside]
         axes.scatter(work, errors, s=14, c=faces, edgecolors=colour, linewidths=1, zorder=3)
     axes.set_xlabel({"steps": "steps", "nfe": "model evaluations"}[x])
@@ -62,22 +69,31 @@ def plot_rows(rows: Sequence[Mapping[str, Any]], axes: Any = None, x: str = "ste
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_title(title, fontsize=9, loc="left")
     if axes.has_data():
-        axes.legend(title="method (observed order)", title_fontsize=8, ncols=1 + (len(rows) > 6))
+        lines = [line for _, line in sorted(drawn, key=lambda pair: -pair[0])]
+        beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "alignment": "left"}
+        axes.legend(handles=lines, title="method (observed order)", title_fontsize=8, **beside)
     return axes
+
+
+def _shared(rows: Sequence[Mapping[str, Any]], x: str) -> float:
+    """A place on the x axis that most ladders pass: the legend lists them in their order there."""
+    return statistics.median(row[x][-1] for row in rows if row[x])
 
 
 def draw_figures(names: Sequence[str], case: Any, folder: Path, fresh: bool = False) -> list[Path]:
     """Measure and draw convergence and local error of the methods on a case; the paths of the files written."""
     from analysis.cache import Cache
-    from analysis.measure import local_error, method_of
+    from analysis.ladder import rungs
+    from analysis.measure import history_of, local_error, method_of
     from analysis.tasks import OrderTask
     from analysis.verify import run_tasks
-    from odekit import methods
 
-    names = list(names) or [name for name in SHOWN if name in methods.names()]
-    tasks = [OrderTask(name, case, ("with start",)) for name in names]
+    names = list(names) or list(SHOWN)
+    found = [method_of(name) for name in names]
+    counts = [tuple(n for n in rungs(4) if 1 + history_of(one) < n <= FINEST) for one in found]
+    tasks = [OrderTask(name, case, ("with start",), steps) for name, steps in zip(names, counts, strict=True)]
     rows = run_tasks(tasks, Cache(fresh=fresh))
-    local = [local_error(method_of(name), case).row for name in names]
+    local = [local_error(one, case).row for one in found]
     paths = save(rows, folder / "convergence", title=f"Convergence: {case.name}")
     paths += save(rows, folder / "work", x="nfe", title=f"Error against work: {case.name}")
     paths += save(local, folder / "local-error", title=f"Error of one step: {case.name}")

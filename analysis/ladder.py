@@ -34,8 +34,12 @@ class Ladder:
     @property
     def asymptotic_from(self) -> int | None:
         """The smallest number of steps inside the asymptotic window."""
-        start = self.estimate.asymptotic_from
-        return None if start is None else round(1 / start)
+        return self.steps[self.estimate.window[0]] if self.estimate.asymptotic_from else None
+
+    @property
+    def asymptotic_to(self) -> int | None:
+        """The largest: beyond it there is rounding."""
+        return self.steps[self.estimate.window[-1]] if self.estimate.asymptotic_from else None
 
     @property
     def too_short(self) -> bool:

@@ -247,6 +247,7 @@ def as_row(exact: ExactProblem, kind: str, claim: float | None, ladder: Ladder) 
         "verdict": estimate.verdict,
         "reason": estimate.reason,
         "asymptotic_from": ladder.asymptotic_from,
+        "asymptotic_to": ladder.asymptotic_to,
         "steps": list(ladder.steps),
         "errors": list(ladder.errors),
         "nfe": list(ladder.evaluations),

@@ -14,11 +14,11 @@ import jinja2
 
 from analysis.cache import write_atomically
 from analysis.order import FAIL, MARGIN, PASS, UNDETERMINED, WIDTH
-from analysis.svg import Series, convergence_plot
+from analysis.svg import Series, comparison_plot, convergence_plot
 from analysis.verify import as_json
 
-KINDS = ("formula", "with start")
 MARKS = {PASS: "✓", FAIL: "✗", UNDETERMINED: "?"}
+SHOWN = ("euler", "ddim", "dpmpp-2m", "heun-edm", "deis-tab-3", "ab-4", "rk4", "dp5", "dop853")
 WORDS = {PASS: "confirmed", FAIL: "failing", UNDETERMINED: "undetermined"}
 
 
@@ -55,26 +55,23 @@ def build_page(document: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(
-        order=order_text, error=error_text, anchor=anchor, interval=interval_text, span=span_text
-    )
-    environment.filters["last_error"] = lambda errors: error_text(errors[-1] if errors else None)
+    environment.filters.update(order=order_text, error=error_text, anchor=anchor, interval=interval_text)
     results = list(document["results"])
+    cases = {_case(row): _Case(row) for row in results}
     methods = [_Section(about, results) for about in _about(document)]
     methods.sort(key=lambda one: (one.family, one.formula_order or 0, one.name))
     families: dict[str, list[_Section]] = {}
     for one in methods:
         families.setdefault(one.family, []).append(one)
-    columns = list(dict.fromkeys((_problem(row), row["kind"]) for row in results))
-    columns.sort(key=lambda pair: (pair[0], KINDS.index(pair[1]) if pair[1] in KINDS else len(KINDS)))
     return environment.get_template("report.html.j2").render(
         methods=methods,
         families=families,
         counts={verdict: sum(one.verdict == verdict for one in methods) for verdict in MARKS},
         row_counts={verdict: sum(row["verdict"] == verdict for row in results) for verdict in MARKS},
         total=len(results),
-        columns=columns,
+        cases=cases,
         problems=_problems(results),
+        comparison=_comparison(methods, next(iter(cases), "")),
         marks=MARKS,
         words=WORDS,
         width=WIDTH,
@@ -84,6 +81,39 @@ def build_page(document: Mapping[str, Any]) -> str:
         seconds=document.get("seconds"),
         seeds=sorted({row.get("seed", 0) for row in results}),
     )
+
+
+class _Case:
+    """What a column of the page stands for: one process, one prediction, one grid."""
+
+    def __init__(self, row: Mapping[str, Any]):
+        self.process, self.prediction, self.grid = (row.get(part, "") for part in ("process", "prediction", "grid"))
+
+
+class _Panel:
+    """One method on one case: its rows, one claim each, and what else was measured there."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]):
+        first = rows[0]
+        self.title = " · ".join(str(first[part]) for part in ("process", "prediction") if first.get(part))
+        self.setting = ", ".join(str(first[part]) for part in ("problem", "grid") if first.get(part))
+        self.rows = list(rows)
+        if len(rows) == 2 and {**rows[0], **_EXTRAS} == {**rows[1], **_EXTRAS}:
+            self.rows = [{**rows[1], "kind": "both"}]  # no start, no special last step: one measurement
+        self.few = next((row["few"] for row in rows if row.get("few")), [])
+        self.round_trip = next((row["round_trip"] for row in rows if row.get("round_trip")), None)
+
+    @property
+    def plot(self) -> str:
+        colours = {"formula": "a"}
+        ladders = [
+            Series(row["kind"], row["steps"], row["errors"], colours.get(row["kind"], "b"), *_window(row))
+            for row in self.rows
+        ]
+        return convergence_plot(f"{self.title}, {self.setting}", ladders, self.rows[0]["claimed_order"])
+
+
+_EXTRAS = {"kind": None, "few": None, "round_trip": None}
 
 
 class _Section:
@@ -97,9 +127,10 @@ class _Section:
         self.evaluations = about.get("evaluations")
         self.plannable = about.get("plannable")
         self.rows = [row for row in results if row["method"] == self.name]
-        self.rows.sort(key=lambda row: (_problem(row), row["kind"]))
-        self.cells = {(_problem(row), row["kind"]): row for row in self.rows}
-        self.few = [(_problem(row), row["few"]) for row in self.rows if row.get("few")]
+        by_case: dict[str, list[Mapping[str, Any]]] = {}
+        for row in self.rows:
+            by_case.setdefault(_case(row), []).append(row)
+        self.panels = {case: _Panel(rows) for case, rows in by_case.items()}
 
     @property
     def verdict(self) -> str:
@@ -107,32 +138,34 @@ class _Section:
         verdicts = {row["verdict"] for row in self.rows}
         return FAIL if FAIL in verdicts else PASS if verdicts == {PASS} else UNDETERMINED
 
-    @property
-    def at_ten(self) -> float | None:
-        """Median over the problems of the error at ten evaluations."""
-        errors = sorted(
-            point["error"]
-            for _, few in self.few
-            for point in few
-            if point["evaluations"] == 10 and point["error"] is not None
-        )
+    def error_at(self, evaluations: int) -> float | None:
+        """Median over the cases of the error at so many evaluations."""
+        points = [point for panel in self.panels.values() for point in panel.few]
+        errors = sorted(p["error"] for p in points if p["evaluations"] == evaluations and p["error"] is not None)
         return errors[len(errors) // 2] if errors else None
 
     @property
     def findings(self) -> list[str]:
-        return [f"{_problem(row)}, {row['kind']}: {text}" for row in self.rows for text in row.get("findings", ())]
-
-    @property
-    def plots(self) -> list[str]:
-        drawn: dict[str, list[Series]] = {}
-        claims: dict[str, float | None] = {}
+        """What was found, and where; what several rows say is said once."""
+        where: dict[str, list[str]] = {}
         for row in self.rows:
-            css = "a" if row["kind"] == "formula" else "b"
-            start = row.get("asymptotic_from")
-            ladder = Series(row["kind"], row["steps"], row["errors"], css, row["observed_order"], start)
-            drawn.setdefault(_problem(row), []).append(ladder)
-            claims[_problem(row)] = row["claimed_order"]
-        return [convergence_plot(problem, ladders, claims[problem]) for problem, ladders in drawn.items()]
+            for text in row.get("findings", ()):
+                where.setdefault(text, []).append(str(row.get("process", "")))
+        return [f"{', '.join(dict.fromkeys(places))}: {text}" for text, places in where.items()]
+
+
+def _comparison(methods: Sequence[_Section], case: str) -> str:
+    """Well-known methods in one plot, error against evaluations; empty where fewer than two were measured."""
+    known = {one.name: one.panels[case].rows[-1] for one in methods if case in one.panels}
+    common = next((row.get("problem") for row in known.values()), None)
+    known = {name: row for name, row in known.items() if row.get("problem") == common and row["observed_order"]}
+    shown = [name for name in SHOWN if name in known]
+    ladders = []
+    for i, name in enumerate(shown):
+        row = known[name]
+        work = dict(zip(row["steps"], row["nfe"], strict=True))
+        ladders.append(Series(name, row["nfe"], row["errors"], f"c{i}", *(work.get(n) for n in _window(row))))
+    return comparison_plot(f"error against evaluations: {case}", ladders, "model evaluations") if shown[1:] else ""
 
 
 def _about(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -142,15 +175,21 @@ def _about(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return known + [{"name": n} for n in dict.fromkeys(row["method"] for row in document["results"]) if n not in names]
 
 
-def _problem(row: Mapping[str, Any]) -> str:
-    return " · ".join(str(row[part]) for part in ("process", "prediction", "problem") if row.get(part))
+def _window(row: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """First and last step number of the asymptotic window."""
+    return row.get("asymptotic_from"), row.get("asymptotic_to")
+
+
+def _case(row: Mapping[str, Any]) -> str:
+    return " · ".join(str(row[part]) for part in ("process", "prediction", "grid") if row.get(part))
 
 
 def _problems(results: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """One row for each process, prediction, grid and mixture."""
     problems: dict[str, Mapping[str, Any]] = {}
     for row in results:
-        problems.setdefault(_problem(row), row)
-    return dict(sorted(problems.items()))
+        problems.setdefault(f"{_case(row)} · {row.get('problem', '')}", row)
+    return dict(sorted(problems.items(), key=lambda item: str(item[1].get("problem"))))
 
 
 def order_text(order: float | None) -> str:
@@ -182,11 +221,6 @@ def error_text(error: float | None) -> str:
         return "–"
     mantissa, exponent = f"{error:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}".replace("-", "−") if int(exponent) else mantissa
-
-
-def span_text(steps: Sequence[int]) -> str:
-    """The first and last step count of a ladder: `4…64`."""
-    return f"{steps[0]}…{steps[-1]}" if steps else "–"
 
 
 def anchor(name: str) -> str:
