@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import mpmath as mp
+import mpmath
 
-mp.mp.dps = 50
+mp = mpmath.mp.clone()  # a context of its own: other tests count on the default precision of mpmath's
+mp.dps = 50
 
 
 class Exact(NamedTuple):

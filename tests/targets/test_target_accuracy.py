@@ -1,9 +1,8 @@
 """Scores against fifty digits: in the tails, near modes, on ridges near and far, down to sigma = 1e-4."""
 
-import mpmath as mp
 import pytest
 import torch
-from mixture_transcription import diagonal, exact, full, isotropic, low_rank
+from mixture_transcription import diagonal, exact, full, isotropic, low_rank, mp
 
 from odekit.targets import GaussianMixture, LowRank, aniso3, bimodal, ring6
 from odekit.targets.posterior import Tables, combination
