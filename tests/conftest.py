@@ -1,4 +1,4 @@
-"""Shared set-up: one torch thread (the suite runs in parallel processes), and no Hypothesis deadlines on busy machines."""
+"""Shared set-up: one torch thread (the suite runs in parallel), no Hypothesis deadlines on busy machines."""
 
 import torch
 from hypothesis import settings
