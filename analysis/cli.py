@@ -81,9 +81,11 @@ def odekit() -> None:
 
 def _problem_options(command: Callable) -> Callable:
     options = [
-        click.option("--process", metavar="NAME", help="The noising process, e.g. vp, rectified-flow (default: two)."),
-        click.option("--prediction", metavar="NAME", help="What the model returns, e.g. noise, data (default: two)."),
-        click.option("--problem", metavar="NAME", help="The mixture, e.g. trio, ring6, aniso3."),
+        click.option("--process", metavar="NAME", help="The noising process, e.g. vp (default: three)."),
+        click.option("--prediction", metavar="NAME", help="What the model returns, e.g. noise (default: three)."),
+        click.option(
+            "--problem", metavar="NAME", help="A mixture (trio, ring6, ...) or a classical problem (kepler, ...)."
+        ),
         click.option("--grid", metavar="NAME", help="The schedule of the steps, e.g. logsnr, time-uniform."),
     ]
     for option in reversed(options):
@@ -150,18 +152,17 @@ def verify(methods, process, prediction, problem, grid, steps, kind, json_path, 
     """
     from analysis.problems import cases
     from analysis.tasks import KINDS, document, order_tasks
-    from analysis.verify import verdict_of
+    from analysis.verify import merged, verdict_of
 
-    counts = _steps(steps)
-    _check_names(process, prediction, problem, grid)
+    counts, found = _steps(steps), cases(process, prediction, problem, grid)
     names = [_method_name(name) for name in methods] or _methods().names()
     kinds = KINDS if kind is None else (kind,)
-    tasks = order_tasks(names, cases(process, prediction, problem, grid), counts, kinds)
+    tasks = order_tasks(names, found, counts, kinds)
     rows = _measure(tasks, fresh, f"verifying {len(names)} method{'s' * (len(names) != 1)}")
     _refuse_if_nothing_ran(rows)
     if not _write_json(json_path, document(rows, names)) or json_path != "-":
-        for row in rows:
-            click.echo(_verdict_line(row))
+        for row in merged(rows):
+            _tell(row)
         click.echo(_summary(rows))
     return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
 
@@ -178,17 +179,14 @@ def certify(sampler, claim, process, prediction, problem, grid, steps, json_path
     from analysis.problems import cases
     from analysis.verify import verdict_of
 
-    _check_names(process, prediction, problem, grid)
     if claim is not None and not abs(claim) < 100:
         raise click.UsageError(f"--order {claim}: expected a number, e.g. 3")
-    case = cases(process or "vp", prediction or "noise", problem, grid)[0]
+    case = cases(process, prediction, problem, grid)[0]
     _one_thread()
     rows = certify_callable(load_callable(sampler), case, claim, _steps(steps), name=sampler)
     if not _write_json(json_path, {"results": rows}) or json_path != "-":
         for row in rows:
-            click.echo(_verdict_line(row))
-            for finding in row["findings"]:
-                click.echo(f"  - {finding}")
+            _tell(row)
     return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
 
 
@@ -202,9 +200,8 @@ def figures(methods, process, prediction, problem, grid, folder, fresh) -> int:
     from analysis.figures import draw_figures
     from analysis.problems import cases
 
-    _check_names(process, prediction, problem, grid)
     names = [_method_name(name) for name in methods]
-    case = cases(process or "vp", prediction or "noise", problem, grid)[0]
+    case = cases(process, prediction, problem, grid)[0]
     _one_thread()
     for path in draw_figures(names, case, Path(folder), fresh):
         click.echo(path)
@@ -228,7 +225,7 @@ def report(folder, fresh) -> int:
     page = write_report(document(rows, names, seconds()), folder)
     for row in rows:
         if row["verdict"] != "pass":
-            click.echo(_verdict_line(row))
+            _tell(row)
     click.echo(_summary(rows))
     click.echo(f"report: {page}")
     return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
@@ -265,22 +262,6 @@ def _method_name(name: str) -> str:
 
     method_of(name)
     return name
-
-
-def _check_names(process: str | None, prediction: str | None, problem: str | None, grid: str | None) -> None:
-    import odekit as ok
-    from analysis.problems import PREDICTIONS, target_names
-    from odekit.exceptions import unknown
-
-    kinds = (
-        ("process", process, ok.processes.names),
-        ("prediction", prediction, lambda: PREDICTIONS),
-        ("problem", problem, target_names),
-        ("grid", grid, ok.grids.names),
-    )
-    for kind, value, known in kinds:
-        if value is not None and value not in known():
-            raise unknown(kind, value, known())
 
 
 def _steps(text: str | None) -> list[int] | None:
@@ -330,6 +311,12 @@ def _verdict_line(row: dict[str, Any]) -> str:
     if trip := row.get("round_trip"):
         line += f"; there and back in {trip['steps']} steps each: off by {trip['error']:.1e}"
     return line
+
+
+def _tell(row: dict[str, Any]) -> None:
+    click.echo(_verdict_line(row))
+    for finding in row["findings"]:
+        click.echo(f"  - {finding}")
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:

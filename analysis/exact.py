@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from analysis.order import EPS
-from analysis.problems import BATCH, Case, target_of
-from odekit.exceptions import OdekitError
+from analysis.problems import BATCH, Case
+from odekit.exceptions import DivergenceError, OdekitError
 
 LONGEST = 9  # states that are kept at once: what the formulas of the catalogue look back to, and one step more
 FINEST = 1024  # steps of an eighth-order method: where these are not enough, the problem is none for high orders
@@ -35,6 +35,7 @@ class ExactProblem:
     ):
         self.field, self.x, self.t_start, self.t_end, self.grid = field, x, t_start, t_end, grid
         self._about = about
+        self.excitation: Any = None  # what it can testify to, an `odekit.problems.Excitation`, where that is known
         self.period = 1  # step counts compare that are multiples of it
         self._history: dict[int, torch.Tensor] = {}
 
@@ -62,9 +63,12 @@ class ExactProblem:
 
         steps, before = 16, math.inf
         while True:
-            error = self.error(ok.solve(self.field, self.x, method="dop853", grid=self.grid(steps)))
+            try:
+                error = self.error(ok.solve(self.field, self.x, method="dop853", grid=self.grid(steps)))
+            except DivergenceError:  # stiff: not yet, or not at all
+                error = math.nan
             if steps >= FINEST or (error <= 10 * self.reference[1] and error > before / 4):
-                return steps, max(error, EPS * self.scale)
+                return steps, max(EPS * self.scale, self.reference[1] if math.isnan(error) else error)
             steps, before = 2 * steps, error
 
     def floor(self, steps: int) -> float:
@@ -166,8 +170,10 @@ def exact_problem(case: Case) -> ExactProblem:
     """The exact problem of a named case; kept, so that all methods share its reference and its history."""
     import odekit as ok
 
+    if not case.process:
+        return classical_problem(case)
     process = ok.processes.get(case.process)
-    flow = ok.ProbabilityFlow(process, target_of(case.problem), prediction=case.prediction)
+    flow = ok.ProbabilityFlow(process, ok.targets.get(case.problem), prediction=case.prediction)
     t_start, t_end = (float(process.time_at_logsnr(value)) for value in (case.logsnr_start, case.logsnr_end))
     about = {
         "process": case.process,
@@ -176,7 +182,27 @@ def exact_problem(case: Case) -> ExactProblem:
         "grid": case.grid,
         "seed": case.seed,
     }
-    return flow_problem(flow, t_start, t_end, case.grid, case.batch, case.seed, about)
+    exact = flow_problem(flow, t_start, t_end, case.grid, case.batch, case.seed, about)
+    exact.excitation = ok.problems.get(case.problem).excitation
+    return exact
+
+
+def classical_problem(case: Case) -> ExactProblem:
+    """A problem of `odekit.problems` with its own interval, starting points and solution."""
+    import odekit as ok
+
+    problem = ok.problems.get(case.problem)
+    t_start, t_end = problem.t_start, problem.t_end
+
+    def nodes(steps: int) -> torch.Tensor:
+        return ok.grid(case.grid, (t_start, t_end), steps)
+
+    about = {"process": None, "prediction": None, "problem": case.problem, "grid": case.grid, "seed": None}
+    exact = ExactProblem(problem.field, problem.x0, t_start, t_end, nodes, about)
+    exact.excitation = problem.excitation
+    x, error = problem.solution(t_end)
+    exact.__dict__["reference"] = x, float(error.square().mean().sqrt())
+    return exact
 
 
 def flow_problem(

@@ -12,6 +12,7 @@ import torch
 
 from analysis.exact import ExactProblem, exact_problem, flow_problem, rms_norm
 from analysis.ladder import Ladder, climb, rungs
+from analysis.order import PASS, UNDETERMINED
 from analysis.problems import BATCH, Case
 from odekit.exceptions import DivergenceError, ModelError, OdekitError
 
@@ -92,7 +93,7 @@ def convergence(
         return _error(runner, exact, n, history)
 
     ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget, adapt=steps is None)
-    row = {"method": method.name, **as_row(exact, kind, claim, ladder)}
+    row = covered({"method": method.name, **as_row(exact, kind, claim, ladder)}, exact)
     if kind == WITH_START:
         row |= {"few": few_evaluations(method, exact), "round_trip": round_trip(method, exact)}
     return Study(row, ladder)
@@ -232,6 +233,15 @@ def _run(
     x = exact.x if x is None else x
     solution = ok.solve(exact.field, x, method=method, grid=grid, history=history, full=True)
     return solution.x, int(solution.statistics.evaluations)
+
+
+def covered(row: dict[str, Any], exact: ExactProblem) -> dict[str, Any]:
+    """The row, its verdict withheld where the problem cannot testify to the claim: it passes wrong methods too."""
+    claim, excitation = row["claimed_order"], exact.excitation
+    if row["verdict"] != PASS or excitation is None or excitation.covers(claim):
+        return row
+    limit = f"{row['problem']} testifies to order {excitation.max_order} at most: {excitation.reason}"
+    return {**row, "verdict": UNDETERMINED, "reason": f"{row['reason']}, but {limit}"}
 
 
 def as_row(exact: ExactProblem, kind: str, claim: float | None, ladder: Ladder) -> dict[str, Any]:

@@ -186,7 +186,8 @@ def _interval(h: np.ndarray, slopes: np.ndarray) -> tuple[float, float, float]:
     that of the straight line through the slopes of the window, over m or a power of it, whichever fits them best.
     (Through the last two alone it would cost 2.4 times their noise on a ladder of ratio sqrt 2.) Slopes that are
     still on their way get an interval that says so: it reaches as far beyond the limit as the limit lies beyond the
-    last slope.
+    last slope, and where it is wider than WIDTH, by the excess again on either side (an error that only grows is
+    settled enough).
     """
     mean = np.diff(h) / np.diff(np.log(h))
     mean, slopes = mean[-6:], slopes[-6:]
@@ -194,7 +195,9 @@ def _interval(h: np.ndarray, slopes: np.ndarray) -> tuple[float, float, float]:
     reach = [*slopes[-3:], limit]
     if max(reach) - min(reach) > WIDTH:
         reach.append(2 * limit - slopes[-1])
-    return float(min(reach)), float(max(reach)), limit
+    diverging = max(slopes[-3:]) < 0
+    unsettled = 0.0 if diverging else max(0.0, max(reach) - min(reach) - WIDTH)
+    return float(min(reach) - unsettled), float(max(reach) + unsettled), limit
 
 
 def _straight(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

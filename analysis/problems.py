@@ -6,11 +6,10 @@ a start of low order. The intervals of all processes cover the same log-SNR rang
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from odekit.exceptions import unknown
+from odekit.exceptions import OdekitError, unknown
 
 LOGSNR_START, LOGSNR_END = -0.7072, 1.0  # ln(alpha/sigma); that of VP at t = 0.4, where the modes still compete
 BATCH = 256  # trajectories: where the leading error of one changes sign, that of the others does not
@@ -18,11 +17,12 @@ BATCH = 256  # trajectories: where the leading error of one changes sign, that o
 
 @dataclass(frozen=True)
 class Case:
-    """A diffusion problem by name, small enough to send to another process; see `analysis.exact.exact_problem`.
+    """A problem by name, small enough to send to another process; see `analysis.exact.exact_problem`.
 
-    process, prediction, problem (a mixture), grid: catalogue names. batch: number of trajectories, drawn with `seed`
-    from the exact marginal at the start. sharper: the mixture for methods so accurate that on `problem` they reach
-    rounding while their grids are still coarse ("": none).
+    process, prediction, problem, grid: catalogue names; the problem is a mixture, or a classical one, which has neither
+    process nor prediction ("") and an interval and starting points of its own. batch: number of trajectories, drawn
+    with `seed` from the exact marginal at the start. sharper: the mixture for methods so accurate that on `problem`
+    they reach rounding while their grids are still coarse ("": none).
     """
 
     process: str = "vp"
@@ -37,7 +37,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.process} · {self.prediction} · {self.problem}"
+        return " · ".join(part for part in (self.process, self.prediction, self.problem) if part)
 
     def description(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,51 +50,30 @@ def default_cases() -> list[Case]:
 
 
 def cases(process: str | None, prediction: str | None, problem: str | None, grid: str | None) -> list[Case]:
-    """The default cases with what the user fixed; fixing a part leaves no duplicates."""
+    """The default cases with what the user fixed; fixing a part leaves no duplicates.
+
+    A classical problem is one case, on a grid uniform in time unless told otherwise. Raises UnknownNameError, and
+    OdekitError for a process or prediction given to a classical problem.
+    """
+    import odekit as ok
+
+    for kind, value, known in (
+        ("process", process, ok.processes.names()),
+        ("prediction", prediction, PREDICTIONS),
+        ("problem", problem, ok.problems.names()),
+        ("grid", grid, ok.grids.names()),
+    ):
+        if value is not None and value not in known:
+            raise unknown(kind, value, known)
+    if problem is not None and problem not in ok.targets.names():
+        if process or prediction:
+            raise OdekitError(f"{problem!r} is a plain field: it has no process and no prediction; leave them out")
+        return [Case("", "", problem, grid or "time-uniform")]
     fixed = {"process": process, "prediction": prediction, "problem": problem, "grid": grid}
     fixed = {name: value for name, value in fixed.items() if value is not None}
     if problem is not None:
         fixed["sharper"] = ""
     return list(dict.fromkeys(replace(case, **fixed) for case in default_cases()))
-
-
-def target_of(name: str) -> Any:
-    """The mixture of a problem by name: those made for orders here, the planar mixtures and the digits of odekit.
-
-    Raises UnknownNameError.
-    """
-    makers = _targets()
-    if name not in makers:
-        raise unknown("problem", name, makers)
-    return makers[name]()
-
-
-def target_names() -> list[str]:
-    return sorted(_targets())
-
-
-@functools.cache
-def _targets() -> dict[str, Any]:
-    import odekit as ok
-
-    return {
-        "trio": functools.cache(_trio),
-        "trio-sharp": functools.cache(lambda: _trio(0.5)),
-        "ring6": functools.cache(ok.targets.ring6),
-        "aniso3": functools.cache(ok.targets.aniso3),
-    }
-
-
-def _trio(size: float = 1.0) -> Any:
-    """Three overlapping anisotropic components: every tree is excited, and the field is smooth enough for order 8.
-
-    size: of the components. The smaller they are, the finer the grids on which a method is still above rounding.
-    """
-    import odekit as ok
-
-    means = [[-1.0, 0.3], [1.0, 0.5], [0.1, -1.1]]
-    scales = [[0.84 * size, 0.6 * size], [0.6 * size, 0.72 * size], [0.72 * size, 0.54 * size]]
-    return ok.GaussianMixture(means, scales, [0.4, 0.35, 0.25])
 
 
 PREDICTIONS = ("noise", "data", "velocity", "score", "edm")

@@ -15,7 +15,7 @@ import jinja2
 from analysis.cache import write_atomically
 from analysis.order import FAIL, MARGIN, PASS, UNDETERMINED, WIDTH
 from analysis.svg import Series, comparison_plot, convergence_plot
-from analysis.verify import as_json
+from analysis.verify import as_json, merged
 
 MARKS = {PASS: "✓", FAIL: "✗", UNDETERMINED: "?"}
 SHOWN = ("euler", "ddim", "dpmpp-2m", "heun-edm", "deis-tab-3", "ab-4", "rk4", "dp5", "dop853")
@@ -97,9 +97,7 @@ class _Panel:
         first = rows[0]
         self.title = " · ".join(str(first[part]) for part in ("process", "prediction") if first.get(part))
         self.setting = ", ".join(str(first[part]) for part in ("problem", "grid") if first.get(part))
-        self.rows = list(rows)
-        if len(rows) == 2 and {**rows[0], **_EXTRAS} == {**rows[1], **_EXTRAS}:
-            self.rows = [{**rows[1], "kind": "both"}]  # no start, no special last step: one measurement
+        self.rows = merged(rows)
         self.few = next((row["few"] for row in rows if row.get("few")), [])
         self.round_trip = next((row["round_trip"] for row in rows if row.get("round_trip")), None)
 
@@ -111,9 +109,6 @@ class _Panel:
             for row in self.rows
         ]
         return convergence_plot(f"{self.title}, {self.setting}", ladders, self.rows[0]["claimed_order"])
-
-
-_EXTRAS = {"kind": None, "few": None, "round_trip": None}
 
 
 class _Section:

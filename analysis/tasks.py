@@ -81,8 +81,8 @@ class OrderTask:
         claim = method.order.formula if kind == KINDS[0] else method.order.method
         return {
             "method": method.name,
-            "process": case.process,
-            "prediction": case.prediction,
+            "process": case.process or None,
+            "prediction": case.prediction or None,
             "problem": case.problem,
             "grid": case.grid,
             "seed": case.seed,

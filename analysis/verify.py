@@ -146,6 +146,18 @@ def verdict_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return FAIL if FAIL in verdicts else PASS if verdicts == {PASS} else UNDETERMINED
 
 
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """The rows, the two claims of a method with neither start nor special last step made one, of kind "both"."""
+    apart = {"kind": None, "few": None, "round_trip": None}
+    shown: list[Row] = []
+    for row in rows:
+        if shown and {**shown[-1], **apart} == {**row, **apart}:
+            shown[-1] = {**row, "kind": "both"}
+        else:
+            shown.append(row)
+    return shown
+
+
 def plain(value: Any) -> Any:
     """The same value in JSON's own types: tuples become lists, nan and infinities become null.
 

@@ -143,3 +143,26 @@ def test_local_error_has_one_order_more():
     study = local_error("rk4", Case(batch=32))
     assert study.verdict == "pass" and study.slope == pytest.approx(5, abs=0.1)
     assert local_error("heun2", Case(batch=32), claim=4).verdict == "fail"
+
+
+def test_a_problem_that_cannot_testify_withholds_its_verdict(verify):
+    """The 4-stage method has the stability polynomial of RK4: linear problems would confirm it."""
+    status, rows, out, _ = verify(CONTROLS / "four-stage.toml", "--problem", "dahlquist", problem=())
+    assert status == 1 and rows[0]["observed_order"] == pytest.approx(4, abs=0.1)
+    assert rows[0]["verdict"] == "undetermined" and "testifies to order 2 at most" in out
+
+
+def test_classical_problems_have_no_process(verify):
+    status, rows, _, _ = verify("rk4", "ab-3", "--problem", "warped-spiral", problem=())
+    assert status == 0 and {row["process"] for row in rows} == {None}
+    status, _, _, err = verify("ddim", "--problem", "kepler", problem=())
+    assert status == 2 and "plain field" in err
+    status, _, _, err = verify("rk4", "--problem", "kepler")
+    assert status == 2 and "no process" in err
+
+
+def test_the_default_mixtures_declare_what_they_excite():
+    from analysis.exact import exact_problem
+
+    for case in default_cases():
+        assert exact_problem(case).excitation.covers(8)
