@@ -171,7 +171,7 @@ def exact_problem(case: Case) -> ExactProblem:
     import odekit as ok
 
     if not case.process:
-        return classical_problem(case)
+        return of_problem(ok.problems.get(case.problem), case.grid)
     process = ok.processes.get(case.process)
     flow = ok.ProbabilityFlow(process, ok.targets.get(case.problem), prediction=case.prediction)
     t_start, t_end = (float(process.time_at_logsnr(value)) for value in (case.logsnr_start, case.logsnr_end))
@@ -187,17 +187,24 @@ def exact_problem(case: Case) -> ExactProblem:
     return exact
 
 
-def classical_problem(case: Case) -> ExactProblem:
+def of_problem(problem: Any, grid: str = "time-uniform") -> ExactProblem:
     """A problem of `odekit.problems` with its own interval, starting points and solution."""
     import odekit as ok
 
-    problem = ok.problems.get(case.problem)
-    t_start, t_end = problem.t_start, problem.t_end
+    t_start, t_end, process = problem.t_start, problem.t_end, problem.field.process
 
     def nodes(steps: int) -> torch.Tensor:
-        return ok.grid(case.grid, (t_start, t_end), steps)
+        if process is None:
+            return ok.grid(grid, (t_start, t_end), steps)
+        return ok.grid(grid, process, steps, t_start=t_start, t_end=t_end)
 
-    about = {"process": None, "prediction": None, "problem": case.problem, "grid": case.grid, "seed": None}
+    about = {
+        "process": process and process.name,
+        "prediction": process and str(problem.field.prediction),
+        "problem": problem.name,
+        "grid": grid,
+        "seed": problem.parameters.get("seed"),
+    }
     exact = ExactProblem(problem.field, problem.x0, t_start, t_end, nodes, about)
     exact.excitation = problem.excitation
     x, error = problem.solution(t_end)

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from analysis.exact import ExactProblem, exact_problem, flow_problem, rms_norm
+from analysis.exact import ExactProblem, exact_problem, flow_problem, of_problem, rms_norm
 from analysis.ladder import Ladder, climb, rungs
 from analysis.order import PASS, UNDETERMINED
 from analysis.problems import BATCH, Case
 from odekit.exceptions import DivergenceError, ModelError, OdekitError
+from odekit.fields.problems import Problem
 
 Result = tuple[torch.Tensor, int]
 
@@ -75,7 +76,7 @@ def convergence(
 ) -> Study:
     """Measure the order of a method: the rate at which its error at t_end falls as the grid is refined.
 
-    method: a catalogue name or a Method. problem: a Case, an ExactProblem, or a ProbabilityFlow with a target (then
+    method: a catalogue name or a Method. problem: a Case, a Problem, or a ProbabilityFlow with a target (then
     t_start, t_end in its process's time, grid, batch and seed apply). claim: the order claimed (default: the method's
     own, of this kind). kind: "formula" (exact history, no special last step) or "with start". steps: step counts
     (default: in ratio sqrt 2 until the slope has settled, rounding is reached or `budget` evaluations are spent).
@@ -196,10 +197,12 @@ def _exact(problem, t_start, t_end, grid, batch, seed) -> ExactProblem:
         return exact_problem(problem)
     if isinstance(problem, ExactProblem):
         return problem
+    if isinstance(problem, Problem):
+        return of_problem(problem, grid if problem.field.process else "time-uniform")
     process = getattr(problem, "process", None)
     if process is None:
         kind = type(problem).__name__
-        raise OdekitError(f"cannot measure on {kind}: expected a ProbabilityFlow with a target, or a Case")
+        raise OdekitError(f"cannot measure on {kind}: expected a ProbabilityFlow with a target, a Problem, or a Case")
     case = Case()
     t_start = float(process.time_at_logsnr(case.logsnr_start)) if t_start is None else t_start
     t_end = float(process.time_at_logsnr(case.logsnr_end)) if t_end is None else t_end

@@ -166,3 +166,17 @@ def test_the_default_mixtures_declare_what_they_excite():
 
     for case in default_cases():
         assert exact_problem(case).excitation.covers(8)
+
+
+def test_convergence_takes_flows_and_problems_and_refuses_bare_fields():
+    import analysis
+    import odekit as ok
+
+    flow = ok.ProbabilityFlow(ok.EDM(), ok.targets.ring6(), prediction="data")
+    study = analysis.convergence("heun-edm", flow, batch=16)
+    assert study.verdict == "pass" and study.low <= study.slope <= study.high
+    assert study.rows[0]["process"] == "edm"
+    assert analysis.convergence("rk4", ok.problems.get("van-der-pol")).verdict == "pass"
+    assert analysis.convergence("rk4", ok.problems.get("ring6")).rows[0]["process"] == "vp"
+    with pytest.raises(ok.OdekitError, match="cannot measure on VectorField"):
+        analysis.convergence("rk4", ok.VectorField(lambda x, t: -x))
