@@ -44,7 +44,8 @@ class Series:
 
 
 def convergence_plot(title: str, series: Sequence[Series], claim: float | None = None) -> str:
-    """Errors against steps, both logarithmic, as one <svg>; the dashed line has the claimed slope.
+    """Errors against steps, both logarithmic, as one <svg>; the dashed line, through the end of the window, has the
+    claimed slope.
 
     Points inside a series' asymptotic window are filled, the others hollow. A ladder without a finite positive error
     is left out; with none at all the plot says so.
@@ -55,7 +56,8 @@ def convergence_plot(title: str, series: Sequence[Series], claim: float | None =
     axes = _Axes([p for one in drawn for p in one.points], PANEL)
     parts = axes.ticks("steps")
     if claim is not None:
-        parts.append(_claimed_line(axes, drawn[0].points[-1], claim))
+        inside = [point for point in drawn[0].points if not _hollow(drawn[0], point[0])]
+        parts.append(_claimed_line(axes, (inside or drawn[0].points)[-1], claim))
     return _svg(title, PANEL, [*parts, *(_ladder(axes, one) for one in drawn)])
 
 
@@ -126,7 +128,7 @@ class _Axes:
 
 
 def _claimed_line(axes: _Axes, anchor: tuple[float, float], claim: float) -> str:
-    """The claimed slope through the finest point, cut where it leaves the frame."""
+    """The claimed slope through a point, cut where it leaves the frame."""
     x, y = math.log10(anchor[0]), math.log10(anchor[1])
     ends = []
     for end in (axes.x0, axes.x1):
