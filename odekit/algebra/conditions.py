@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -147,32 +147,6 @@ def _symbols(stages: int, kind: str, colours: int) -> tuple[np.ndarray, np.ndarr
     for key, out in arrays.items():
         out.ravel()[:] = [value.get(name, 0) for name, _ in entries[key]]
     return arrays["A"], arrays["b"], arrays["c"]
-
-
-FAMILIES: dict[str, Callable[..., list]] = {
-    "runge-kutta": runge_kutta_conditions,
-    "additive-runge-kutta": lambda order, colours=2, **choices: runge_kutta_conditions(
-        order, colours=colours, **choices
-    ),
-    "partitioned-runge-kutta": lambda order, colours=2, **choices: runge_kutta_conditions(
-        order, colours=colours, **choices
-    ),
-}
-
-
-def order_conditions(family: str, order: int, **choices: Any) -> list:
-    """The order conditions of a family of methods, from the lowest order up; each names its tree.
-
-    `choices` are the family's: see `runge_kutta_conditions`. Raises UnknownNameError for a family that is not known.
-
-    >>> [str(condition) for condition in order_conditions("runge-kutta", 3)]
-    ['tau: Phi = 1', '[tau]: Phi = 1/2', '[tau,tau]: Phi = 1/3', '[[tau]]: Phi = 1/6']
-    >>> order_conditions("runge-kutta", 3, stages=3)[-1].residual
-    a32*b3*c2 - 1/6
-    """
-    if family not in FAMILIES:
-        raise unknown("family of order conditions", family, FAMILIES)
-    return FAMILIES[family](order, **choices)
 
 
 # Asked about a method.

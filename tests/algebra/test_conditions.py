@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import sympy
 
-from odekit.algebra.conditions import order_conditions, principal_error, residuals
+from odekit.algebra.conditions import principal_error, residuals
+from odekit.algebra.families import order_conditions
 from odekit.algebra.runge_kutta import Scheme, scheme, series
 from odekit.algebra.trees import AlgebraError, tree
 from odekit.exceptions import UnknownNameError
