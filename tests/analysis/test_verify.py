@@ -104,7 +104,8 @@ def test_an_interrupted_run_keeps_what_is_finished(tmp_path):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the suite in the background
 from dataclasses import dataclass
 from analysis.cache import Cache
 from analysis.verify import process_pool, run_tasks
