@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGING := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: report test figures lint clean
+.PHONY: report test figures bench lint clean
 
 report: $(VENV)/.installed
 	$(BIN)/odekit report
@@ -17,6 +17,10 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+bench: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/core.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/algebra.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

@@ -69,18 +69,24 @@ def running() -> None:
 
 def tracing() -> None:
     """Tracing a 50-step scheduler, beyond the scheduler's own run of one batch."""
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, PNDMScheduler, UniPCMultistepScheduler
 
     from odekit.interop.diffusers import adapt
 
     print("\ntracing 50 steps of diffusers         ms   own run   beyond it")
-    for scheduler in (DDIMScheduler(clip_sample=False), DPMSolverMultistepScheduler()):
+    schedulers = (DDIMScheduler(clip_sample=False), DPMSolverMultistepScheduler(), PNDMScheduler())
+    for scheduler in (*schedulers, UniPCMultistepScheduler(final_sigmas_type="sigma_min")):
         scheduler.set_timesteps(50)
         sampler = adapt(scheduler).sampler
         x = torch.randn(128, 1, 1, 1)
         own = best(lambda sampler=sampler, x=x: sampler(lambda y, t: y, x), 3)
         whole = best(lambda scheduler=scheduler: ok.trace(scheduler), 3)
         print(f"  {type(scheduler).__name__:<30} {1e3 * whole:8.0f} {1e3 * own:9.0f} {1e3 * (whole - own):11.0f}")
+    flow = ok.ProbabilityFlow(ok.VP(), ok.targets.ring6(), prediction="noise")
+    print("\ntracing our own plans                 ms")
+    for name, steps in (("rk4", 50), ("dpmpp-2m", 50), ("dpmpp-2m", 400)):
+        plan = ok.plan(name, flow, ok.grid("logsnr", flow.process, steps))
+        print(f"  {f'{name}, {steps} steps':<30} {1e3 * best(lambda plan=plan: ok.trace(plan), 3):8.0f}")
 
 
 def importing() -> None:

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import time
 
 import pytest
 import torch
@@ -410,15 +409,3 @@ def test_process_times_and_labels_belong_together():
         assert float(process.alpha(placed.time(label))) ** 2 == pytest.approx(
             float(made.alphas_cumprod[label]), rel=1e-7
         )
-
-
-def test_a_scheduler_of_fifty_steps_is_traced_in_a_blink():
-    for name, config in (("DDIM", dict(clip_sample=False)), ("DPMSolverMultistep", {}), ("PNDM", {})):
-        made, spent = scheduler(name, 50, **config), []
-        for _ in range(3):
-            before = time.perf_counter()
-            adapt(made).sampler(model, start())
-            between = time.perf_counter()
-            ok.trace(made)
-            spent.append(time.perf_counter() - between - (between - before))
-        assert min(spent) < 0.2

@@ -125,10 +125,10 @@ NONLINEAR = [
 
 @pytest.mark.parametrize(("sampler", "shape", "words"), [c[1:] for c in NONLINEAR], ids=[c[0] for c in NONLINEAR])
 def test_what_is_no_linear_program_is_named(sampler, shape, words):
-    before = time.perf_counter()
+    before = time.process_time()  # a guard against loops that never end, not a measure of speed
     with pytest.raises(ok.OdekitError, match=words) as refusal:
         ok.trace(sampler, shape=shape)
-    assert "\n" not in str(refusal.value) and time.perf_counter() - before < 10
+    assert "\n" not in str(refusal.value) and time.process_time() - before < 60
 
 
 @pytest.mark.parametrize(
