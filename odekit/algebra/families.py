@@ -37,6 +37,12 @@ def _splitting(order: int, **choices: Any) -> list:
     return splitting_conditions(order, **choices)
 
 
+def _stochastic(order: Any, kind: str = "RI") -> list:
+    from odekit.algebra.stochastic import stochastic_conditions
+
+    return stochastic_conditions(kind, order)
+
+
 FAMILIES: dict[str, Callable[..., list]] = {
     "runge-kutta": runge_kutta_conditions,
     "additive-runge-kutta": _coloured,
@@ -45,6 +51,7 @@ FAMILIES: dict[str, Callable[..., list]] = {
     "exponential-multistep": _exponential_multistep,
     "multistep": _multistep,
     "splitting": _splitting,
+    "stochastic": _stochastic,
 }
 
 
@@ -52,7 +59,7 @@ def order_conditions(family: str, order: int, **choices: Any) -> list:
     """The order conditions of a family of methods, from the lowest order up; each names its tree, word or moment.
 
     `choices` are the family's own (`stages=` for Runge-Kutta, `stiff=` for exponential methods, `pattern=` for
-    splittings). Raises UnknownNameError for a family that is not known.
+    splittings, `kind=` one of SRA, SRI, RI, RS for stochastic ones). Raises UnknownNameError for a family that is not known.
 
     >>> [str(condition) for condition in order_conditions("runge-kutta", 3)]
     ['tau: Phi = 1', '[tau]: Phi = 1/2', '[tau,tau]: Phi = 1/3', '[[tau]]: Phi = 1/6']
@@ -62,6 +69,8 @@ def order_conditions(family: str, order: int, **choices: Any) -> list:
     [8, 5]
     >>> len(order_conditions("exponential-runge-kutta", 6, stiff=True)) - 2  # beside psi_1 and the row sums
     36
+    >>> len(order_conditions("stochastic", "3/2", kind="SRI"))
+    25
     """
     if family not in FAMILIES:
         raise unknown("family of order conditions", family, FAMILIES)
