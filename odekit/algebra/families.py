@@ -59,7 +59,8 @@ def order_conditions(family: str, order: int, **choices: Any) -> list:
     """The order conditions of a family of methods, from the lowest order up; each names its tree, word or moment.
 
     `choices` are the family's own (`stages=` for Runge-Kutta, `stiff=` for exponential methods, `pattern=` for
-    splittings, `kind=` one of SRA, SRI, RI, RS for stochastic ones). Raises UnknownNameError for a family that is not known.
+    splittings, `kind=` one of SRA, SRI, RI, RS for stochastic ones). Raises UnknownNameError for a family that is not
+    known.
 
     >>> [str(condition) for condition in order_conditions("runge-kutta", 3)]
     ['tau: Phi = 1', '[tau]: Phi = 1/2', '[tau,tau]: Phi = 1/3', '[[tau]]: Phi = 1/6']
