@@ -238,7 +238,7 @@ class WordSeries(Mapping):
         return WordSeries(self.table, self.coefficients + self._like(other).coefficients)
 
     def __sub__(self, other: WordSeries) -> WordSeries:
-        return WordSeries(self.table, self.coefficients - self._like(other).coefficients)
+        return self + (-self._like(other))  # a Fraction less an mpmath number is none of Python's operations
 
     def __neg__(self) -> WordSeries:
         return WordSeries(self.table, -self.coefficients)
@@ -288,8 +288,8 @@ class WordSeries(Mapping):
         for n in range(1, w.order + 1):
             out |= w.coordinates(self.coefficients, n)
         rest = (w.element(out) - self).coefficients
-        limit = 0 if rest.dtype == object else 1e-9
-        if not all(is_zero(v, limit) for v in rest):
+        rounded = any(isinstance(v, float) or hasattr(v, "_mpf_") for v in rest)
+        if not all(is_zero(v, 1e-9 if rounded else 0) for v in rest):
             raise AlgebraError("this series of words is no combination of brackets")
         return {w.bracket(i): a for i, a in out.items()}
 

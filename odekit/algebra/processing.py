@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from odekit.algebra.lie import Words, WordSeries, unit, words
-from odekit.algebra.numbers import is_symbolic, is_zero
+from odekit.algebra.numbers import is_zero
 from odekit.algebra.splitting import Splitting, alphabet, exact_flow, product_of_flows
 from odekit.algebra.trees import AlgebraError
 
@@ -45,13 +44,11 @@ def processing(method: Splitting, maximum: int = 8, tolerance: Any = None) -> Pr
     """
     import mpmath
 
-    rational = method.is_exact and method.digits is None
-    numeric = any(not isinstance(v, Fraction) and not is_symbolic(v) for v in method.exact)
-    digits = method.digits or (15 if numeric else 60)
+    digits = method.decimals
     if tolerance is None:
-        tolerance = 0 if rational else 10.0 ** (3 - digits)
-    with mpmath.workdps(max(digits + 15, mpmath.mp.dps)):
-        kernel = method if rational or numeric else method.at(mpmath.mp.dps)
+        tolerance = 0 if digits is None else 10.0 ** (3 - digits)
+    with mpmath.workdps((digits or 0) + 15):
+        kernel = method if digits is None else method.at(digits + 15)
         for n, stays, before in _conjugated(kernel, maximum + 1):
             if n > maximum or not all(is_zero(v, tolerance) for v in stays.values()):
                 return Processing(n - 1, before.log(), stays)

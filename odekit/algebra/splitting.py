@@ -46,8 +46,8 @@ class Splitting:
     """A splitting or composition method: steps (letter, coefficient), applied from left to right.
 
     Coefficients are exact text, Fractions, floats, mpmath or SymPy numbers, or elements of any ring; `digits` says to
-    how many decimals they are known (None: exactly). `order` is the claim. `nystrom` methods are for A quadratic in the
-    momenta and B a function of position, as [B,[B,[B,A]]] = 0 then.
+    how many decimals they are known (None: as given). `order` is the claim. `nystrom` methods are for A quadratic in
+    the momenta and B a function of position, where [B,[B,[B,A]]] = 0.
 
     >>> strang = Splitting("strang", (("A", "1/2"), ("B", 1), ("A", "1/2")), order=2)
     >>> order_of(strang), {k: str(v) for k, v in error_terms(strang).items()}
@@ -93,6 +93,17 @@ class Splitting:
         """Whether all coefficients are rational."""
         return all(isinstance(v, Fraction) for v in self.numbers())
 
+    @cached_property
+    def decimals(self) -> int | None:
+        """To how many decimals the method can be tested: None for exactly, 60 for roots, fewer for floats."""
+        import mpmath
+
+        if self.digits is not None or self.is_exact:
+            return self.digits
+        if any(isinstance(v, float) for v in self.exact):
+            return 14
+        return mpmath.mp.dps - 2 if any(isinstance(v, mpmath.mpf) for v in self.exact) else 60
+
     def at(self, digits: int) -> Splitting:
         """The same method with mpmath coefficients; computed with inside `mpmath.workdps`."""
         return self._with(self.numbers(digits))
@@ -111,7 +122,7 @@ class Splitting:
         """Whether the method is its own adjoint, step by step."""
         mine, other = self.flat(), self.adjoint().flat()
         same = [x for x, _ in mine] == [x for x, _ in other]
-        return same and all(_vanishes(a - b, self.digits) for (_, a), (_, b) in zip(mine, other, strict=True))
+        return same and all(_vanishes(a - b, self.decimals) for (_, a), (_, b) in zip(mine, other, strict=True))
 
     def flat(self) -> tuple[tuple[str, Any], ...]:
         """The steps with exact coefficients, without zeros, neighbouring flows of the same part joined."""
@@ -285,14 +296,13 @@ def first_failure(method: Splitting, maximum: int = 10) -> tuple[int, str, Any]:
     """(order, word, residual): the order and the first condition that fails, with "" and 0 where none does."""
     import mpmath
 
-    exact = method.is_exact and method.digits is None
-    digits = method.digits or 60
-    with mpmath.workdps(digits + 15):
-        tried = method if exact else method.at(digits + 15)
+    digits = method.decimals
+    with mpmath.workdps((digits or 0) + 15):
+        tried = method if digits is None else method.at(digits + 15)
         size = sum(abs(v) for v in tried.numbers())
         for order in range(1, maximum + 1):  # lower orders cost next to nothing
             limit = 0
-            if not exact:  # what an error of the last digit of every coefficient can do
+            if digits is not None:  # what an error of the last digit of every coefficient can do
                 limit = 10 * len(method.steps) * 10 ** mpmath.mpf(-digits) * max(1, size ** (order - 1))
                 limit = limit / factorial(order - 1) if method.kind == "flows" else limit * order
             for word, value in residuals(tried, order).items():

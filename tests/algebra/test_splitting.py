@@ -32,7 +32,7 @@ from odekit.exceptions import OdekitError
 
 FREE = [2, 1, 2, 3, 6, 9, 18, 30, 56, 99]
 STRANG = Splitting("strang", (("A", "1/2"), ("B", 1), ("A", "1/2")), 2)
-MODULES = "lie nystrom splitting splitting_conditions compositions processing".split()
+MODULES = "lie nystrom splitting splitting_conditions splitting_design compositions processing".split()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -225,12 +225,28 @@ def test_positive_steps_miss_order_three():
     assert least > 1e-3
 
 
+def test_any_numbers():
+    """Floats and mpmath numbers are tested to the digits they have; SymPy's, as text, to 60."""
+    import mpmath
+    import sympy
+
+    method = compositions.get("forest-ruth")
+    exact = method.numbers()
+    with mpmath.workdps(40):
+        kinds = [tuple(map(float, exact)), method.numbers(40), tuple(sympy.sympify(v) for v in exact)]
+        for values in kinds:
+            same = Splitting("m", tuple(zip("ABABABA", values, strict=True)))
+            assert order_of(same, 5) == 4 and same.is_symmetric and processing(same, 4).order == 4
+            assert len(series(same, 3).log().brackets()) == 5
+    assert error_norm(Splitting("m", tuple(zip("ABABABA", kinds[0], strict=True)))) == pytest.approx(error_norm(method))
+
+
 def test_mclachlans_equivalence():
     """A composition and the splitting it makes of two parts are of the same order (McLachlan 1995)."""
     generator = np.random.default_rng(1)
     for _ in range(5):
         values = generator.dirichlet(np.ones(4))
-        method = Splitting("m", tuple(zip(["M", "M*", "M", "M*"], map(float, values), strict=True)), digits=14)
+        method = Splitting("m", tuple(zip(["M", "M*", "M", "M*"], map(float, values), strict=True)))
         assert order_of(method) == order_of(method.as_flows()) == 1
 
 
