@@ -56,8 +56,11 @@ def optimised(pattern: Sequence[str], order: int = 4, digits: int = 30, starts: 
     """The symmetric method with this palindromic pattern of steps and the least error norm that was found.
 
     Minimises the 2-norm of the leading error in the basis of brackets on Lyndon words, subject to all conditions to an
-    even `order`: least squares from random starts, then Newton's iteration on the Lagrange conditions.
-    Raises AlgebraError where the pattern leaves no freedom or no start leads to a method.
+    even `order`: least squares from random starts, then Newton's iteration on the Lagrange conditions. Where the
+    conditions leave no freedom, the method of least steps. Raises AlgebraError where no start leads to a real method.
+
+    >>> optimised("ABABABA", 4, digits=20, starts=4).steps[1]
+    ('B', '1.3512071919596576340')
     """
     method = _palindromic(pattern, order)
     conditions = [v for k, v in residuals(method, order).items() if _grade(k) % 2]  # the even ones follow
@@ -86,9 +89,8 @@ def processed(
     found = _coordinates(product_of_flows(unknown, words(order - 1, ("C", "B"))).log(), order - 1)
     reached = _Polynomials(list(found.values()), len(pattern))
     wanted = [target.get(k, 0) for k in found]
-    return kernel, _as_text(
-        unknown, _root(lambda x: reached(x)[0] - wanted, len(pattern), digits, starts, seed), digits
-    )
+    steps = _root(lambda x: reached(x)[0] - wanted, len(pattern), digits, starts, seed)
+    return kernel, _as_text(unknown, steps, digits)
 
 
 def inverse(method: Splitting) -> Splitting:
