@@ -60,7 +60,7 @@ def optimised(pattern: Sequence[str], order: int = 4, digits: int = 30, starts: 
     conditions leave no freedom, the method of least steps. Raises AlgebraError where no start leads to a real method.
 
     >>> optimised("ABABABA", 4, digits=20, starts=4).steps[1]
-    ('B', '1.3512071919596576340')
+    ('B', '1.351207191959657634')
     """
     method = _palindromic(pattern, order)
     conditions = [v for k, v in residuals(method, order).items() if _grade(k) % 2]  # the even ones follow
