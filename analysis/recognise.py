@@ -45,7 +45,8 @@ def recognise(sampler: Callable, exact: ExactProblem, steps: int = 6) -> tuple[s
             return names[0], [found, *findings]
     nearest = max(_resembling(traced[0], uneven[0], exact), default=None)
     if nearest is None:
-        return None, ["resembles no method of the catalogue", *findings]
+        hint = "is the model's prediction the one it expects? --prediction velocity, data, ... says otherwise"
+        return None, [f"resembles no method of the catalogue: {hint}", *findings]
     *_, name, difference = nearest
     return name, [f"equals no method of the catalogue; nearest is {name}: {difference}", *findings]
 
