@@ -26,6 +26,8 @@ class ProbabilityFlow:
     """
 
     def __init__(self, process, target_or_model, prediction: str | Prediction = "noise"):
+        if not hasattr(process, "logsnr"):
+            raise PredictionError(f"a flow needs a process, such as odekit.VP(); got {process!r:.60}")
         self.process = process
         self._prediction = predictions.prediction(prediction)
         self.target = target_or_model if hasattr(target_or_model, "score") else None

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from odekit.exceptions import GridError, unknown
@@ -94,16 +95,21 @@ def grid(
         raise GridError(f"grid {name!r} of {steps} steps from {start!r} to {end!r} is none: {error}") from None
 
 
-def check(grid: torch.Tensor, process: Any = None) -> torch.Tensor:
-    """The grid itself on the host in float64 (its graph kept), or a `GridError` naming the index and the values.
+def check(grid: Any, process: Any = None) -> torch.Tensor:
+    """The grid on the host in float64 (a tensor's graph kept), or a `GridError` naming the index and the values.
 
-    Refused: what is not a 1-D floating tensor of at least two nodes, NaN and infinity, nodes that repeat or turn back,
-    and times outside `process.domain`.
+    `grid` is a tensor, an array or a sequence of floats (N+1,). Refused: what is not a 1-D floating tensor of at least
+    two nodes, NaN and infinity, nodes that repeat or turn back, and times outside `process.domain`.
 
     >>> check(torch.tensor([1.0, 0.5, 0.5]))
     Traceback (most recent call last):
     odekit.exceptions.GridError: grid[2] = 0.5 repeats grid[1]; nodes must be strictly monotone: use fewer steps
     """
+    if isinstance(grid, Sequence | np.ndarray) and not isinstance(grid, str):
+        try:
+            grid = torch.tensor(np.asarray(grid, dtype=float))
+        except (TypeError, ValueError):
+            raise GridError(f"a grid is a sequence of times, got one that holds something else: {grid!r:.60}") from None
     if not isinstance(grid, torch.Tensor) or not grid.is_floating_point() or grid.ndim != 1 or len(grid) < 2:
         shown = f"{grid.dtype} of shape {tuple(grid.shape)}" if isinstance(grid, torch.Tensor) else type(grid).__name__
         raise GridError(f"a grid is a 1-D floating tensor of at least two times, got {shown}")

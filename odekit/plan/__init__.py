@@ -27,8 +27,6 @@ def plan(method: Any, flow, grid: torch.Tensor, network_times=None, precision: i
     10
     """
     method = methods.get(method, **options)
-    if not (torch.is_tensor(grid) and grid.requires_grad):
-        grid = torch.as_tensor(grid, dtype=torch.float64)
-    grids.check(grid, flow.process)
+    grid = grids.check(grid, flow.process)
     built = segments(method, flow, grid, network_times, precision)
     return Plan(tuple(built), flow.prediction, flow.process, precision=precision or "float64", name=method.name)

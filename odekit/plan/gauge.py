@@ -59,6 +59,9 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
     >>> bool(ok.same(ok.plan("rk4", decay, grid), ok.plan("rk38", decay, grid)))
     False
     """
+    for one in (a, b):
+        if not isinstance(one, Plan):
+            raise OdekitError(f"two plans are compared; got a {type(one).__name__}: make it one with plan() or trace()")
     process = a.process if a.process is not None else b.process
     # A program without a process (a traced black box) has no prediction of its own: its registers are what they are.
     changes = process is not None and prediction(a.prediction) != prediction(b.prediction)

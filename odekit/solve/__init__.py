@@ -73,9 +73,7 @@ def solve(
 
         return adaptive.solve(flow, x, method or "dp5", full=full, **options)
     method = methods.get(method or "rk4", **options)
-    if not torch.is_tensor(grid):
-        grid = torch.as_tensor(grid, dtype=torch.float64)
-    grids.check(grid, flow.process)
+    grid = grids.check(grid, flow.process)
     states = [x] if full else None
     watch = states.append if full else None
     field = Counted(flow)

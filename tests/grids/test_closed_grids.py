@@ -341,6 +341,6 @@ def test_check_returns_the_grid_and_keeps_its_graph():
     nodes = torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64, requires_grad=True)
     assert check(nodes, VP) is nodes
     assert check(torch.tensor([0.25, 1.0])).dtype == torch.float64
-    for wrong in ([1.0, 0.5], torch.tensor([2, 1])):
+    for wrong in ("logsnr", [[1.0, 0.5]], torch.tensor([2, 1])):
         with pytest.raises(GridError, match="1-D floating tensor"):
             check(wrong)

@@ -285,6 +285,22 @@ class TestRefusals:
         with pytest.raises(ok.OdekitError, match="plain field"):
             ok.plan("ddim", ok.VectorField(lambda x, t: -x), ok.grid("time-uniform", (0.0, 1.0), 4))
 
+    def test_what_is_no_grid_no_process_and_no_plan(self):
+        for grid_ in ("logsnr", [0.5, "x"], 3.0, [0.5, 0.4, 0.4], [0.4, 0.5, 0.3]):
+            for run in (ok.solve, lambda f, x, m, g: ok.plan(m, f, g)):
+                with pytest.raises(ok.OdekitError, match="grid"):
+                    run(flow(), start(), "rk4", grid_)
+        with pytest.raises(ok.OdekitError, match="a flow needs a process"):
+            ok.ProbabilityFlow("vp", ok.targets.ring6())
+        with pytest.raises(ok.OdekitError, match="two plans are compared; got a str"):
+            ok.same(ok.plan("rk4", flow(), grid()), "rk4")
+
+    def test_float32_and_plain_grids_are_taken_in_double_precision(self):
+        nodes = [0.6, 0.4, 0.1]
+        for taken in (nodes, torch.tensor(nodes, dtype=torch.float64)):
+            assert ok.plan("ddim", flow(), taken).times.tolist() == nodes[:-1]
+        assert ok.plan("ddim", flow(), torch.tensor(nodes).requires_grad_()).times.dtype == torch.float64
+
 
 def test_different_methods_are_told_apart_at_the_right_place():
     different = ok.same(ok.plan("deis-tab-3", flow(), grid()), ok.plan("deis-tab-2", flow(), grid()))
