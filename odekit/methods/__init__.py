@@ -38,8 +38,9 @@ def get(method: str | Method | Tableau, **options: Any) -> Method:
         if options:
             raise MethodError(f"{method.name} is made already: it takes no options ({', '.join(options)})")
         return method
-    if isinstance(method, Tableau):
-        return _called(catalogue.from_tableau(method), method.name, options, method)
+    for kind, factory_of in catalogue.MAKERS.items():
+        if isinstance(method, kind):
+            return _called(factory_of(method), method.name, options, method)
     if isinstance(method, os.PathLike) or (isinstance(method, str) and method.endswith(".toml")):
         return load(method, **options)
     if not isinstance(method, str):
@@ -54,9 +55,9 @@ def get(method: str | Method | Tableau, **options: Any) -> Method:
 def load(path: str | os.PathLike, **options: Any) -> Method:
     """The method a TOML file describes (data only, never evaluated); raises OdekitError naming what is wrong in it."""
     data = files.read_method_file(path)
-    if isinstance(data, Tableau):
-        return get(data, **options)
-    return _called(catalogue.from_data, data["name"], options, data)
+    if isinstance(data, dict):
+        return _called(catalogue.from_data, data["name"], options, data)
+    return get(data, **options)
 
 
 def _called(factory: Any, name: str, options: dict, *arguments: Any) -> Method:

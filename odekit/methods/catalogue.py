@@ -107,6 +107,10 @@ def runge_kutta(tableau: Tableau, prediction: Any = "velocity", final: str = "fu
     return RungeKutta(tableau, prediction, final)
 
 
+MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {Tableau: from_tableau}
+"""For each kind of exact data, what gives the factory of a method that runs; a factory's parameters are its options."""
+
+
 def from_data(data: dict, start: str | None = None, last: str | None = None) -> Method:
     """A method from the checked fields of a file of a multistep family."""
     return adams(
