@@ -13,7 +13,7 @@ import functools
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -41,12 +41,13 @@ _PHI = re.compile(r"phi\d{1,2}")
 _GRAMMAR = "numbers, + - * / **, parentheses, sqrt(...), pi, phiK(...) and the declared symbols"
 
 
-def parse(text: str, symbols: Iterable[Any] = ()) -> sympy.Expr:
+def parse(text: str, symbols: Iterable[Any] = (), values: Mapping[str, Any] | None = None) -> sympy.Expr:
     """The exact SymPy expression that `text` spells.
 
     Numbers are exact: "0.1" is 1/10. Allowed are + - * / ** (rational exponents, at most 64 in size), unary signs,
     parentheses, sqrt, pi, the declared `symbols` (names or SymPy symbols) and phi0(...), phi1(...), ... of exponential
-    integrators, which stay formal functions.
+    integrators, which stay formal functions. `values` are numbers (SymPy's) by the names that stand for them; they are
+    put in while reading, so that every bound holds for what comes out.
 
     Raises `ExpressionError`, naming the position (1-based), for anything else, for values that are not real and finite,
     and for texts or numbers too large to be meant seriously.
@@ -68,17 +69,18 @@ def parse(text: str, symbols: Iterable[Any] = ()) -> sympy.Expr:
     start = len(line) - len(line.lstrip())
     if not line.strip():
         raise ExpressionError("an empty text is no expression; write '0' for zero")
-    return _Parser(line.strip(), start, symbols).expression()
+    return _Parser(line.strip(), start, symbols, values or {}).expression()
 
 
 class _Parser:
     """One text on its way to an expression; keeps what an error message needs."""
 
-    def __init__(self, text: str, start: int, symbols: Iterable[Any]) -> None:
+    def __init__(self, text: str, start: int, symbols: Iterable[Any], values: Mapping[str, Any]) -> None:
         import sympy
 
         self.text, self.start, self.sympy = text, start, sympy
         self.symbols = {str(s): s if isinstance(s, sympy.Symbol) else sympy.Symbol(str(s)) for s in symbols}
+        self.symbols |= {name: sympy.sympify(value) for name, value in values.items()}
         for name in self.symbols:
             if name in ("pi", "sqrt") or _PHI.fullmatch(name):
                 raise ExpressionError(f"{name!r} cannot be declared as a symbol: the grammar already uses it")
