@@ -7,7 +7,7 @@ w1 = h / (the step before), w2 = (the step before) / (the one before that), ...
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -15,8 +15,9 @@ from math import prod
 from random import Random
 from typing import Any
 
-from odekit.algebra.numbers import is_symbolic, is_zero
+from odekit.algebra.numbers import is_symbolic, is_zero, plain
 from odekit.algebra.trees import AlgebraError
+from odekit.exceptions import OdekitError
 
 MAX_STEPS = 20
 MAX_SYMBOLIC = 10  # beyond, closed forms on symbolic ratios fill pages and minutes
@@ -67,8 +68,12 @@ class Multistep:
         def value(v: Any) -> Any:
             if not hasattr(v, "field"):
                 return v
-            above, below = (sum(c * prod(map(pow, values, m)) for m, c in _terms(p)) for p in (v.numer, v.denom))
-            return Fraction(above) / Fraction(below)
+            above, below = (sum(c * prod(map(pow, values, m)) for m, c in terms(p)) for p in (v.numer, v.denom))
+            if is_null(below):
+                raise AlgebraError(
+                    f"{self.name}: a coefficient is infinite for the ratios {', '.join(map(str, values))}"
+                )
+            return plain(above / below)
 
         parts = (tuple(map(value, part)) for part in (self.nodes, self.alpha, self.beta))
         return Multistep(self.name, *parts, self.order, self.source)
@@ -110,8 +115,9 @@ class Multistep:
                           "    return alpha, beta"])  # fmt: skip
 
 
-def _terms(polynomial: Any) -> list[tuple[tuple[int, ...], Fraction]]:
-    return [(m, Fraction(int(c.numerator), int(c.denominator))) for m, c in polynomial.terms()]
+def terms(polynomial: Any) -> list[tuple[tuple[int, ...], Any]]:
+    """The monomials of a polynomial in the ratios, each with its coefficient: a Fraction, or a SymPy number."""
+    return [(m, plain(polynomial.ring.domain.to_sympy(c))) for m, c in polynomial.terms()]
 
 
 def _value(value: Any) -> Any:
@@ -162,7 +168,7 @@ def nodes(steps: int, ratios: Sequence[Any] | None = None, symbolic: bool = Fals
     if not 1 <= steps <= limit:
         raise AlgebraError(f"a method of {steps} steps: expected 1 to {limit}")
     if symbolic:
-        ratios = _field(steps - 1)
+        ratios = field_of_ratios(steps - 1)
     elif ratios is None:
         ratios = [Fraction(1)] * (steps - 1)
     else:
@@ -171,6 +177,10 @@ def nodes(steps: int, ratios: Sequence[Any] | None = None, symbolic: bool = Fals
         ratios = [exact_number(w) for w in ratios]
         if len(ratios) != steps - 1 or not all(is_symbolic(w) or w > 0 for w in ratios):
             raise AlgebraError(f"a method of {steps} steps needs {steps - 1} positive ratios, not {len(ratios)}")
+    return _nodes(ratios)
+
+
+def _nodes(ratios: Sequence[Any]) -> tuple[Any, ...]:
     one = ratios[0] ** 0 if ratios else Fraction(1)
     found, length = [one, one * 0], one
     for w in ratios:
@@ -180,11 +190,56 @@ def nodes(steps: int, ratios: Sequence[Any] | None = None, symbolic: bool = Fals
 
 
 @cache
-def _field(count: int) -> tuple[Any, ...]:
+def field_of_ratios(count: int, roots: frozenset = frozenset()) -> tuple[Any, ...]:
+    """w1, w2, ... of the field of rational functions in so many ratios, over the rationals with some roots."""
     from sympy import QQ
     from sympy import field as rational_functions
 
-    return tuple(rational_functions([f"w{j}" for j in range(1, count + 1)], QQ)[1:]) if count else ()
+    numbers = QQ.algebraic_field(*sorted(roots, key=str)) if roots else QQ
+    return tuple(rational_functions([f"w{j}" for j in range(1, count + 1)], numbers)[1:]) if count else ()
+
+
+def from_text(
+    name: str,
+    order: int,
+    alpha: Sequence[str],
+    beta: Sequence[str],
+    source: str = "",
+    parameters: Mapping[str, str] | None = None,
+) -> Multistep:
+    """The method with these coefficients on any steps: texts, from the newest point back, in the ratios w1, w2, ...
+
+    `order` is the claim. `parameters` are symbols that stand in the texts, each with its value, itself exact text.
+    A formula for equal steps has no ratios in its coefficients; its nodes have them all the same, so that its order on
+    unequal steps can be asked. Raises OdekitError, naming the entry.
+
+    >>> method = from_text("ab2", 2, ["1", "-1", "0"], ["0", "1 + w1/2", "-w1/2"])
+    >>> method.at([1]).beta
+    (0, Fraction(3, 2), Fraction(-1, 2))
+    """
+    from sympy import Pow, sympify
+
+    from odekit.expressions import exact_value, parse
+
+    if len(alpha) != len(beta):
+        raise AlgebraError(f"{name}: {len(alpha)} alpha and {len(beta)} beta; one each is expected for every point")
+    steps = len(alpha) - 1
+    nodes(steps, symbolic=True)  # refuses a number of steps that is none
+    values = {key: sympify(exact_value(value)) for key, value in (parameters or {}).items()}
+    symbols = [f"w{j}" for j in range(1, steps)]
+    found: list[Any] = []
+    for part, texts in (("alpha", alpha), ("beta", beta)):
+        for j, text in enumerate(texts):
+            try:
+                found.append(parse(str(text), symbols=[*symbols, *values]).subs(values))
+            except OdekitError as error:
+                raise type(error)(f"{name}: entry {j + 1} of {part}: {error}") from None
+            if not found[-1].is_rational_function() or found[-1].has(sympify("zoo"), sympify("nan")):
+                raise AlgebraError(f"{name}: entry {j + 1} of {part}: {text} is no rational function of the ratios")
+    roots = frozenset(root for v in found for root in v.atoms(Pow) if root.is_number and not root.is_Rational)
+    ratios = field_of_ratios(steps - 1, roots)
+    entries = [ratios[0].field.from_expr(v) for v in found] if ratios else [plain(v) for v in found]
+    return Multistep(name, _nodes(ratios), tuple(entries[: steps + 1]), tuple(entries[steps + 1 :]), order, source)
 
 
 # Interpolation on any nodes. On symbolic ones everything is a polynomial once the oldest step is the unit; quotients
