@@ -76,14 +76,14 @@ class Coordinates:
             at.memo[name] = getattr(self.process, name)(at.time)
         return at.memo[name]
 
-    def between(self, at: Instant, to: Instant, c) -> Instant:
-        """The instant a fraction c of the way in tau; c = 0 and c = 1 are the grid's own nodes, to the bit."""
+    def between(self, at: Instant, to: Instant, c, clock: str | None = None) -> Instant:
+        """The instant a fraction c of the way in tau, or in another clock; c = 0 and c = 1 are the grid's own nodes."""
         if c == 0 or c == 1:
             return to if c else at
-        start = self.clock(at)
-        tau = start + c * (self.clock(to) - start)
-        name = CLOSED[self.prediction.name]
-        return Instant(tau) if name is None else Instant(getattr(self.process, f"time_at_{name}")(tau))
+        start = self.clock(at, clock)
+        value = start + c * (self.clock(to, clock) - start)
+        name = clock or CLOSED[self.prediction.name]
+        return Instant(value) if name in (None, "t") else Instant(getattr(self.process, f"time_at_{name}")(value))
 
     # -- space ----------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from odekit.algebra.exponential import ExponentialTableau
 from odekit.exceptions import MethodError
 from odekit.methods import files
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
+from odekit.methods.exponential_catalogue import from_exponential
 from odekit.methods.implicit import adams_moulton, bdf, implicit_runge_kutta
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.tableau import Tableau
@@ -107,7 +109,10 @@ def runge_kutta(tableau: Tableau, prediction: Any = "velocity", final: str = "fu
     return RungeKutta(tableau, prediction, final)
 
 
-MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {Tableau: from_tableau}
+MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {
+    Tableau: from_tableau,
+    ExponentialTableau: from_exponential,
+}
 """For each kind of exact data, what gives the factory of a method that runs; a factory's parameters are its options."""
 
 
