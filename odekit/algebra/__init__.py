@@ -1,11 +1,12 @@
 """The theory, exact and without tensors: rooted trees, series, order conditions, certificate numbers."""
 
 from odekit.algebra.backward import modified_equation, modifying_integrator
+from odekit.algebra.certificates import certificate
 from odekit.algebra.conditions import Condition, principal_error, residuals
 from odekit.algebra.conjugacy import conjugate_symplectic, conjugate_to_exact, processor
 from odekit.algebra.families import order_conditions
 from odekit.algebra.linear_multistep import LinearMultistep, linear_multistep
-from odekit.algebra.properties import Certificate, certificate
+from odekit.algebra.properties import Certificate
 from odekit.algebra.runge_kutta import average_vector_field, series
 from odekit.algebra.series import Series, compose, exact, field, identity
 from odekit.algebra.stability import StabilityFunction, stability_function

@@ -36,6 +36,8 @@ class Failure:
 class Certificate:
     """The numbers of one method, each computed when it is asked for; made by `certificate`."""
 
+    family = "runge-kutta"
+
     def __init__(self, method: Any):
         self._method = method
         self.scheme: Scheme = scheme(method)
@@ -106,6 +108,14 @@ class Certificate:
             if not self._vanish(leave(gaps, q)):
                 return max(q - 1, 1)
         return 2 * len(b)
+
+    @property
+    def stiff_order(self) -> int:
+        """What is left of the order on stiff problems however large h lambda is: at most the stage order.
+
+        Source: Prothero, Robinson 1974; Hairer, Wanner II, IV.15 (where steps that large are stable at all).
+        """
+        return min(self.order, self.stage_order)
 
     @cached_property
     def stability(self) -> StabilityFunction:
@@ -187,10 +197,51 @@ class Certificate:
             if claimed is not None and found != claimed and not found == self.limit < claimed
         ]
 
+    def rows(self) -> list[tuple[str, str]]:
+        """(label, text) of everything, as a page shows it.
+
+        >>> for label, text in certificate("heun2").rows()[:4]:
+        ...     print(f"{label}: {text}")
+        consistency: yes: the weights sum to 1
+        order: 2; next: [tau,tau]: 1/2, not 1/3
+        stage order: 1
+        stiff order: at most 1, the stage order
+        """
+        failing = self.failing
+        consistent = "yes: the weights sum to 1" if self.order else f"no: {failing[0]}"
+        rows = [("consistency", consistent), ("order", _reached(self.order, failing))]
+        if self.failing_embedded is not None:
+            rows.append(("embedded order", _reached(self.embedded_order, self.failing_embedded)))
+        if failing:
+            error = self.principal_error
+            largest = max(error.terms, key=lambda t: abs(float(error.terms[t])))
+            rows.append(("principal error", f"{error.norm:.10g}; largest {_shown(error.terms[largest])} at {largest}"))
+        if self.scheme.colours > 1:
+            return rows
+        R, ssp = self.stability, self.ssp
+        rows[2:2] = [
+            ("stage order", str(self.stage_order)),
+            ("stiff order", f"at most {self.stiff_order}, the stage order"),
+        ]
+        stable = "L-stable" if R.is_l_stable else "A-stable" if R.is_a_stable else f"{R.a_alpha:.6g} degrees"
+        return [
+            *rows,
+            ("stability function", str(R)),
+            ("real interval", f"{R.real_interval:.10g}"),
+            ("imaginary interval", f"{R.imaginary_interval:.10g}"),
+            ("A(alpha)", stable),
+            ("zero-stability", "yes: a one-step method"),
+            ("SSP coefficient", str(ssp) if isinstance(ssp, Fraction) else f"{ssp:.10g}"),
+            ("symplectic", _preserved(self.symplectic)),
+            ("symmetric", _preserved(self.symmetric)),
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data: exact numbers as text, floats as floats."""
         return {
             "name": self.name,
+            "family": self.family,
+            "consistent": self.order >= 1,
             "claimed_order": self.claimed,
             "order": self.order,
             "failing": [str(f) for f in self.failing],
@@ -198,6 +249,7 @@ class Certificate:
             "embedded_order": self.embedded_order,
             "failing_embedded": [str(f) for f in self.failing_embedded or ()],
             "stage_order": self.stage_order,
+            "stiff_order": self.stiff_order,
             "principal_error": {str(t): _shown(v) for t, v in self.principal_error.terms.items()},
             "principal_error_norm": self.principal_error.norm,
             "stability_numerator": [_shown(c) for c in self.stability.numerator],
@@ -206,8 +258,12 @@ class Certificate:
             "imaginary_interval": self.stability.imaginary_interval,
             "a_stable": self.stability.is_a_stable,
             "l_stable": self.stability.is_l_stable,
+            "a_alpha": self.stability.a_alpha,
+            "zero_stable": True,
             "symplectic": bool(self.symplectic),
+            "failing_symplectic": self.symplectic.failing,
             "symmetric": bool(self.symmetric),
+            "failing_symmetric": self.symmetric.failing,
             "ssp_coefficient": float(self.ssp),
             "findings": self.findings(),
         }
@@ -270,6 +326,14 @@ def _monotone_exactly(given: Scheme, r: Fraction) -> bool:
     K = full * (eye(given.stages) + sympify(r) * full[:-1, :]).inv()
     rows = [1 - sympify(r) * sum(K.row(i)) for i in range(K.rows)]
     return all(bool(x >= 0) for x in (*K, *rows))
+
+
+def _reached(order: int, failing: tuple[Failure, ...]) -> str:
+    return f"{order}; next: {failing[0]}" if failing else f"at least {order}"
+
+
+def _preserved(verdict: Verdict) -> str:
+    return "yes" if verdict else f"to order {verdict.order}; next: {verdict.failing}"
 
 
 def _shown(value: Any) -> str:

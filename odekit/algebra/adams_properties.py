@@ -1,0 +1,247 @@
+"""Certificates of running Adams methods: by the formula they are in their clock, or by the moments of their weights.
+
+An Adams method is x_s = Psi_A(s, t) x_t + sum_j w_j N_j with N interpolated in a clock. In the straight clock of its
+prediction (time for the velocity, sigma/alpha for the noise, alpha/sigma for the data) it is the classical formula; in
+the log-SNR it is an exponential multistep formula, the linear part constant; in any other clock c the weights are held
+against the moments they should have,
+
+    sum_j w_j (c_j - c_t)^m = int_t^s Psi_A(s, r) B_r (c(r) - c_t)^m dr,
+
+and a rule that leaves O(h^(p+1)) in all of them is of order p.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from math import factorial
+from typing import Any
+
+from odekit.algebra.trees import AlgebraError
+
+CLOCKS = {"velocity": "t", "noise": "kappa", "data": "alpha_over_sigma"}
+SPELT = {"t": "t", "logsnr": "the log-SNR", "kappa": "sigma/alpha", "alpha_over_sigma": "alpha/sigma"}
+STEPS = ("1", "0.7", "1.3", "0.9", "1.2", "0.8", "1.1", "0.6", "1", "1.4", "0.7", "1.3")  # uneven, the last one first
+DIGITS = 40
+EXACT = float("inf")
+
+
+class AdamsCertificate:
+    """What is proved of an Adams method: of its formula, or of its predictor and its corrector.
+
+    A predictor-corrector pair (PECE) has the order of its corrector, where the predictor is at most one order short.
+    """
+
+    def __init__(self, method: Any):
+        self.name, self.family = method.name, method.family
+        self.claimed: int | None = method.order.formula
+        prediction, k = str(getattr(method.prediction, "name", method.prediction)), method.k
+        one = method.k == 1 and prediction in ("noise", "data")  # a single point is the same in every clock
+        make, self.route = _maker(prediction, "logsnr" if one else method.clock, method.rule)
+        if method.corrector and k > 1:
+            self.parts = {"predictor": make(k - 1, False), "corrector": make(k, True)}
+        else:
+            self.parts = {"formula": make(k, False)}
+
+    @property
+    def main(self) -> Any:
+        """The certificate of the formula that decides: the corrector's in a pair."""
+        return self.parts.get("corrector") or self.parts["formula"]
+
+    @property
+    def order(self) -> int:
+        """The order of the formula, from exact history."""
+        ahead = self.parts.get("predictor")
+        return self.main.order if ahead is None else min(self.main.order, ahead.order + 1)
+
+    @property
+    def stiff_order(self) -> int | None:
+        """The stiff order in the log-SNR; None by the other routes."""
+        orders = [getattr(part, "stiff_order", None) for part in self.parts.values()]
+        if None in orders:
+            return None
+        return orders[-1] if len(orders) == 1 else min(orders[1], orders[0] + 1)
+
+    @property
+    def failing(self) -> tuple:
+        """The first condition that fails."""
+        ahead = self.parts.get("predictor")
+        return self.main.failing if ahead is None or self.main.order <= ahead.order + 1 else ahead.failing
+
+    def findings(self) -> list[str]:
+        """Claims that do not hold."""
+        if self.claimed is None or self.order == self.claimed:
+            return []
+        why = f": {self.failing[0]}" if self.order < self.claimed and self.failing else ""
+        return [f"order {self.order}, not {self.claimed} as claimed{why}"]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(label, text) of everything, as a page shows it."""
+        rows = [("route", self.route)]
+        for role, part in self.parts.items():
+            prefix = "" if role == "formula" else f"{role}: "
+            rows += [(f"{prefix}{label}", text) for label, text in part.rows()]
+        if len(self.parts) > 1:
+            rows.insert(1, ("order of the pair", str(self.order)))
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "claimed_order": self.claimed,
+            "order": self.order,
+            "stiff_order": self.stiff_order,
+            "failing": [str(f) for f in self.failing],
+            "route": self.route,
+            **{role: part.to_dict() for role, part in self.parts.items()},
+            "findings": self.findings(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<certificate of {self.name}: order {self.order}, by {self.route}>"
+
+
+def _maker(prediction: str, clock: str, rule: str) -> tuple[Callable[[int, bool], Any], str]:
+    """(points, implicit) -> certificate of that formula, and the route in words."""
+    from odekit.algebra.certificates import certificate
+
+    if CLOCKS.get(prediction) == clock or (prediction == "velocity" and clock == "index"):
+        from odekit.algebra.multistep import adams_bashforth, adams_moulton
+
+        route = f"the linear multistep formula in {SPELT.get(clock, 't')}"
+        return lambda points, implicit: certificate((adams_moulton if implicit else adams_bashforth)(points)), route
+    if prediction in ("noise", "data") and clock in ("logsnr", "index"):
+        route = "the exponential multistep formula in the log-SNR"
+        if clock == "index":
+            route += ", on the equal steps that the index means"
+
+        def exponential(points: int, implicit: bool) -> Any:
+            return certificate(in_log_snr(points, implicit, rule == "lumped", clock == "index"))
+
+        return exponential, route
+    if prediction not in CLOCKS or clock not in SPELT:
+        raise AlgebraError(
+            f"{prediction} in the clock {clock}: expected one of {', '.join(CLOCKS)} in {', '.join(SPELT)}"
+        )
+    route = f"the moments of the {rule} weights in {SPELT[clock]}"
+    return lambda points, implicit: MomentsCertificate(points, implicit, prediction, clock, rule), route
+
+
+def in_log_snr(points: int, implicit: bool = False, lumped: bool = False, equal: bool = False) -> Any:
+    """The exponential multistep formula of so many points, on any steps or on equal ones.
+
+    Lumped weights share phi_1 out as the integrals of the polynomials alone do.
+
+    >>> in_log_snr(2, lumped=True).weights, in_log_snr(2, equal=True).weights
+    (('phi1(z) + phi1(z)/2/r1', '-phi1(z)/2/r1'), ('phi1(z) + phi2(z)/1', '-phi2(z)/1'))
+    """
+    from odekit.algebra.exponential_multistep import exponential_adams
+
+    formula = exponential_adams(points - 1 if implicit else points, implicit)
+    if lumped:
+        weights = tuple(re.sub(r"phi(\d+)\(z\)", _share, text) for text in formula.weights)
+        formula = replace(formula, name=f"{formula.name}-lumped", weights=weights)
+    if equal:
+        parts = ((re.sub(r"\br\d+\b", "1", text) for text in part) for part in (formula.nodes, formula.weights))
+        nodes, weights = map(tuple, parts)
+        formula = replace(formula, nodes=nodes, weights=weights, parameters=())
+    return formula
+
+
+def _share(phi: re.Match) -> str:
+    n = factorial(int(phi[1]))
+    return "phi1(z)" if n == 1 else f"phi1(z)/{n}"
+
+
+class MomentsCertificate:
+    """The order of Adams weights in a clock, from what their moments leave on uneven steps of VP.
+
+    Moments are compared in 40 digits with quadrature in the straight clock, at two step sizes; what falls like h^(p+1)
+    is of order p. The order is the integer nearest to a rate: computed, not proved.
+    """
+
+    family = "exponential-multistep"
+    claimed: int | None = None
+
+    def __init__(self, points: int, implicit: bool, prediction: str, clock: str, rule: str):
+        self.points, self.implicit, self.clock, self.rule = points, implicit, clock, rule
+        self.prediction, self.name = prediction, f"{points} points in {SPELT[clock]}"
+
+    @cached_property
+    def moments(self) -> list[tuple[float, float]]:
+        """For m = 0, ..., points: what is left at h = 1/1024 in t, and its rate, infinite where nothing is."""
+        import mpmath
+
+        with mpmath.workdps(DIGITS):
+            coarse, fine = (self._left(mpmath.mpf(1) / n) for n in (512, 1024))
+            zero = mpmath.mpf(10) ** (8 - DIGITS)
+            rates = (
+                EXACT if abs(a) <= zero and abs(b) <= zero else float(mpmath.log(abs(a / b), 2))
+                for a, b in zip(coarse, fine, strict=True)
+            )
+            return [(float(b), rate) for b, rate in zip(fine, rates, strict=True)]
+
+    def _left(self, h: Any) -> list[Any]:
+        """sum_j w_j (c_j - c_t)^m less what it should be, on steps of these lengths in t."""
+        import mpmath
+
+        from odekit.expressions import mpfield
+        from odekit.fields.coordinates import Coordinates, Instant
+        from odekit.fields.weights import weights
+        from odekit.processes import VP
+
+        process, own = VP(), CLOCKS[self.prediction]
+        flow = type("Flow", (), {"process": process, "prediction": self.prediction, "model": None})
+        f = Coordinates(flow, self.prediction, numbers=mpfield(DIGITS))
+        lengths = [mpmath.mpf(text) * h for text in STEPS[: self.points]]  # time runs down, as samplers do
+        instants = [Instant(mpmath.mpf("0.4") - lengths[0] + sum(lengths[:j])) for j in range(self.points + 1)]
+        to, at = instants[:2]
+        nodes = instants[: self.points] if self.implicit else instants[1:]
+        w = weights(f, to, at, tuple(nodes), self.clock, self.rule)
+        here, ends = f.clock(at, self.clock), [f.clock(at), f.clock(to)]
+
+        def away(tau: Any) -> Any:
+            """The clock's distance from its value at t, at a value of the straight clock."""
+            return f.clock(Instant(tau if own == "t" else getattr(process, f"time_at_{own}")(tau)), self.clock) - here
+
+        found = []
+        for m in range(self.points + 1):
+            wanted = f.scale(to) * mpmath.quad(lambda tau, m=m: away(tau) ** m, ends)
+            found.append(sum(x * (f.clock(n, self.clock) - here) ** m for x, n in zip(w, nodes, strict=True)) - wanted)
+        return found
+
+    @property
+    def order(self) -> int:
+        """The smallest rate of what the moments leave, less one."""
+        return min(round(rate) for _, rate in self.moments if rate != EXACT) - 1
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The first moment that leaves something of the leading order."""
+        falls = self.order + 1
+        m, left = next(
+            (m, left) for m, (left, rate) in enumerate(self.moments) if rate != EXACT and round(rate) == falls
+        )
+        return (f"moment {m} in {SPELT[self.clock]}: {left:.2e} at h = 1/1024, falling like h^{falls}, not 0",)
+
+    def findings(self) -> list[str]:
+        """Nothing is claimed of the weights alone."""
+        return []
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(label, text) of everything, as a page shows it."""
+        exact = sum(rate == EXACT for _, rate in self.moments)
+        return [
+            ("consistency", "yes" if self.order >= 1 else f"no: {self.failing[0]}"),
+            ("order", f"{self.order}; {exact} of {len(self.moments)} moments exact; next: {self.failing[0]}"),
+            ("zero-stability", "yes: the only root is 1"),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        moments = [[left, None if rate == EXACT else rate] for left, rate in self.moments]
+        return {"order": self.order, "failing": list(self.failing), "moments": moments, "zero_stable": True}

@@ -1,0 +1,189 @@
+"""One question whatever a method is made of: its certificate, by the family of its exact coefficients.
+
+Every certificate has `.name`, `.family`, `.order` (classical), `.claimed`, `.failing` (the first conditions that do not
+hold, each named when printed), `.findings()` (claims that do not hold), `.rows()` ((label, text) pairs for a page) and
+`.to_dict()` (plain data).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+from odekit.algebra.trees import AlgebraError
+from odekit.exceptions import OdekitError, unknown
+
+MAKERS = {
+    "Tableau": "properties:certificate",
+    "Scheme": "properties:certificate",
+    "tuple": "properties:certificate",  # a pair (A, b)
+    "list": "properties:certificate",  # of parts: an additive method
+    "ExponentialTableau": "exponential_properties:exponential_certificate",
+    "ExponentialMultistep": "exponential_properties:exponential_certificate",
+    "Multistep": "multistep_properties:multistep_certificate",
+    "Splitting": "splitting_properties:splitting_certificate",
+    "StochasticTable": "certificates:stochastic_certificate",
+    "Adams": "adams_properties:AdamsCertificate",
+}
+"""For the type of an exact object, by name, what makes its certificate: loaded when it is asked for."""
+
+LISTS = ("exponential_methods", "compositions", "stochastic_tables", "linear_multistep")
+"""Where a name is looked up that the catalogue of running methods does not know."""
+
+
+def certificate(method: Any) -> Any:
+    """The certificate of a method: a name, a method file, a running Method, or the exact object of any family.
+
+    Raises UnknownNameError for a name that nothing knows, AlgebraError for what is no method with coefficients.
+
+    >>> [certificate(name).order for name in ("rk4", "krogstad4", "strang", "sra1", "deis-tab-2")]
+    [4, 4, 2, Fraction(3, 2), 3]
+    """
+    given = exact_object(method)
+    module, _, name = MAKERS[_kind(given)].partition(":")
+    return getattr(import_module(f"odekit.algebra.{module}"), name)(given)
+
+
+def exact_object(method: Any) -> Any:
+    """The exact object behind a method: its coefficients, of the type that tells its family.
+
+    >>> exact_object("rk4").b, type(exact_object("bdf-3")).__name__, exact_object("dpmpp-2m").k
+    (('1/6', '1/3', '1/3', '1/6'), 'Multistep', 2)
+    """
+    if isinstance(method, dict):
+        from odekit.methods.files import method_from
+
+        return exact_object(method_from(method))
+    if isinstance(method, str | os.PathLike):
+        return exact_object(_named(method))
+    if type(method).__name__ == "LinearMultistep":
+        return _on_equal_steps(method)
+    if _kind(method):
+        return method
+    for part in ("tableau", "exact", "formula"):
+        found = getattr(method, part, None)
+        if _kind(found):
+            return found
+    family = getattr(method, "family", type(method).__name__)
+    raise AlgebraError(
+        f"{getattr(method, 'name', method)!r} ({family}) has no exact coefficients that a proof could use"
+    )
+
+
+def _kind(given: Any) -> str:
+    """The name of the known type an object is of; "" for others."""
+    return next((kind.__name__ for kind in type(given).__mro__ if kind.__name__ in MAKERS), "")
+
+
+def _named(name: str | os.PathLike) -> Any:
+    from odekit import methods
+
+    if not isinstance(name, str) or name.endswith(".toml") or name in methods.names():
+        found = methods.get(name)
+        return _implicit_multistep(found) or found
+    known = list(methods.names())
+    for place in LISTS:
+        module = import_module(f"odekit.algebra.{place}")
+        if place == "linear_multistep":
+            try:
+                return module.linear_multistep(name)
+            except OdekitError:
+                continue
+        if name in module.names():
+            return module.get(name)
+        known += module.names()
+    raise unknown("method", name, known)
+
+
+def _on_equal_steps(method: Any) -> Any:
+    """A LinearMultistep, whose coefficients run from the oldest point on, as a Multistep."""
+    from odekit.algebra.multistep import Multistep, nodes
+
+    return Multistep(method.name, nodes(method.steps), method.alpha[::-1], method.beta[::-1])
+
+
+def _implicit_multistep(method: Any) -> Any:
+    """The formula of an Adams-Moulton or BDF method that runs, on equal steps."""
+    from odekit.algebra import multistep
+
+    made: dict[str, Callable[[int], Any]] = {"AdamsMoulton": multistep.adams_moulton, "BDF": multistep.bdf}
+    make = made.get(type(method).__name__)
+    return make and make(method.k)
+
+
+class StochasticCertificate:
+    """Which published conditions a stochastic Runge-Kutta method meets: strong ones for SRA and SRI, else weak."""
+
+    def __init__(self, method: Any):
+        self.method, self.name, self.family = method, method.name, "stochastic-runge-kutta"
+        self.claimed: Fraction = method.order
+        self.kind = "strong" if method.family.startswith("SR") else "weak"
+
+    @cached_property
+    def order(self) -> Fraction:
+        """The highest order whose conditions all hold; 0 for none."""
+        from odekit.algebra.stochastic import order_of
+
+        return order_of(self.method)
+
+    @cached_property
+    def failing(self) -> tuple[str, ...]:
+        """The conditions of the next order that do not hold, each with what is left."""
+        from odekit.algebra.numbers import is_zero
+        from odekit.algebra.stochastic import residuals
+
+        left = residuals(self.method, self.top)
+        return tuple(f"{c}: off by {value}" for c, value in left.items() if not is_zero(value))
+
+    @property
+    def top(self) -> Fraction:
+        """The highest order for which conditions are known in this class."""
+        from odekit.algebra.stochastic import stochastic_conditions
+
+        return max(c.order for c in stochastic_conditions(self.method.family, 2 if self.kind == "weak" else "3/2"))
+
+    def findings(self) -> list[str]:
+        """Claims that do not hold, with the first condition that fails.
+
+        >>> from odekit.algebra.stochastic_tables import get
+        >>> certificate(get("sra1").changed("alpha", "1/2", 0)).findings()
+        ['strong order 0, not 3/2 as claimed: SRA 1, tau_0: alpha = 1: off by 1/6']
+        """
+        if self.order == self.claimed:
+            return []
+        why = f": {self.failing[0]}" if self.order < self.claimed and self.failing else ""
+        return [f"{self.kind} order {self.order}, not {self.claimed} as claimed{why}"]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(label, text) of everything, as a page shows it."""
+        beyond = f"; next: {self.failing[0]}" if self.failing else f", the highest known for {self.method.family}"
+        return [
+            ("class", self.method.family),
+            (f"{self.kind} order", f"{self.order}{beyond}"),
+            ("conditions that fail", str(len(self.failing))),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "class": self.method.family,
+            "claimed_order": str(self.claimed),
+            "order": str(self.order),
+            "kind": self.kind,
+            "failing": list(self.failing),
+            "findings": self.findings(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<certificate of {self.name}: {self.kind} order {self.order}>"
+
+
+def stochastic_certificate(method: Any) -> StochasticCertificate:
+    """The certificate of a StochasticTable, from Roessler's conditions."""
+    return StochasticCertificate(method)
