@@ -80,7 +80,7 @@ class _Parser:
 
         self.text, self.start, self.sympy = text, start, sympy
         self.symbols = {str(s): s if isinstance(s, sympy.Symbol) else sympy.Symbol(str(s)) for s in symbols}
-        self.symbols |= {name: sympy.sympify(value) for name, value in values.items()}
+        self.symbols |= {name: sympy.sympify(value, strict=True) for name, value in values.items()}  # never text
         for name in self.symbols:
             if name in ("pi", "sqrt") or _PHI.fullmatch(name):
                 raise ExpressionError(f"{name!r} cannot be declared as a symbol: the grammar already uses it")

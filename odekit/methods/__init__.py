@@ -53,11 +53,14 @@ def get(method: str | Method | Tableau, **options: Any) -> Method:
 
 
 def load(path: str | os.PathLike, **options: Any) -> Method:
-    """The method a TOML file describes (data only, never evaluated); raises OdekitError naming what is wrong in it."""
-    data = files.read_method_file(path)
-    if isinstance(data, dict):
-        return _called(catalogue.from_data, data["name"], options, data)
-    return get(data, **options)
+    """The method a TOML file describes (data only, never evaluated); options are its parameters (c2="2/3") and those of
+    the method. Raises OdekitError naming what is wrong in it, or that methods of its family do not run."""
+    exact, options = files.read_with_options(path, **options)
+    if isinstance(exact, dict):
+        return _called(catalogue.from_data, exact["name"], options, exact)
+    if not isinstance(exact, tuple(catalogue.MAKERS)):
+        raise MethodError(f"{exact.name} has no numerical run in odekit; its algebraic order: odekit certify {path}")
+    return get(exact, **options)
 
 
 def _called(factory: Any, name: str, options: dict, *arguments: Any) -> Method:

@@ -63,7 +63,7 @@ def test_numbers_without_quotes_keep_their_digits(tmp_path):
         ("order = 3", "", ["'order' missing"]),
         ('family = "runge-kutta"', "", ["'family' is missing", "runge-kutta"]),
         ('"runge-kutta"', '"runge-kuta"', ["did you mean 'runge-kutta'"]),
-        ('"runge-kutta"', '"splitting"', ["'splitting' comes with a later release; known: "]),
+        ('"runge-kutta"', '"splitting"', ["unknown key 'c' (known: ", "steps"]),
         ('"runge-kutta"', "3", ["family must be text"]),
         ("order = 3", 'order = "3"', ["order must be an integer"]),
         ("order = 3", "order = 3.0", ["order must be an integer"]),
