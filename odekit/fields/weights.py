@@ -12,6 +12,9 @@ results agree.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 
 from odekit.exceptions import MethodError
@@ -59,6 +62,26 @@ def weights(f: Coordinates, to: Instant, at: Instant, nodes: tuple, clock: str, 
     else:
         older = _interpolating(f, to, at, stations, clock)
     return [whole - sum(older[1:], older[0]), *older]
+
+
+def moments(f: Coordinates, to: Instant, at: Instant, functions: Sequence[Callable[[Instant], Any]]) -> list:
+    """int Psi_A(to, r) B_r g(r) dr over the step for each function g of an instant: what exact weights sum to on g.
+
+    Integrated in the straight clock where it is closed, which may begin or end where the log-SNR is infinite.
+    """
+    straight = f.prediction.name in CLOSED
+    own = (CLOSED[f.prediction.name] or "t") if straight else "logsnr"
+    start, end = f.clock(at, own), f.clock(to, own)
+
+    def integral(count: int) -> list:
+        points, masses = _gauss(f, count, start)
+        inner = Instant(_time_at(f, own, start + points * (end - start)))
+        factor = (end - start) * (
+            f.scale(to) if straight else _rate(f, inner) * _propagator(f, to, start, end, points, masses, inner)
+        )
+        return [(masses * g(inner) * factor).sum(0) for g in functions]
+
+    return _converged(f, integral, 16)
 
 
 def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clock: str) -> list:
