@@ -9,6 +9,7 @@ from odekit.exceptions import unknown
 _HO = "Hochbruck, Ostermann, SIAM J. Numer. Anal. 43 (2005)"
 _CM = "Cox, Matthews, J. Comput. Phys. 176 (2002)"
 _DPM = "Lu et al., DPM-Solver, arXiv:2206.00927"
+_RES = "Zhang et al., arXiv:2308.02157"
 _PP = "Lu et al., DPM-Solver++, arXiv:2211.01095"
 
 
@@ -36,6 +37,21 @@ _PHI = (
     f"(5/32*{_A64} - phi2(z/5)/28 + 36/175*phi2(2*z/3) - 48/25*phi3(2*z/3) + 6/175*phi4(z/5) + 192/35*phi4(2*z/3)"
     " + 6*phi4(z))"
 )
+
+# DPM-Solver-3: its stages, its last weights where they interpolate all three model outputs, and gamma of RES-3S.
+_THIRD = """r1*phi1(r1*h)
+        r2*phi1(r2*h)-r2**2/r1*phi2(r2*h); r2**2/r1*phi2(r2*h)"""
+_TAYLOR = (
+    "phi1(h)-(r1+r2)/(r1*r2)*phi2(h)+2/(r1*r2)*phi3(h); (r2*phi2(h)-2*phi3(h))/(r1*(r2-r1));"
+    "(2*phi3(h)-r1*phi2(h))/(r2*(r2-r1))"
+)
+_GAMMA = "((3*c3**2-2*c3)/(c2*(2-3*c2)))"
+
+
+def _data(entries: str) -> str:
+    """Entries stated for the noise, for the data."""
+    return entries.replace("*h)", "*(-h))").replace("(h)", "(-h)")
+
 
 _METHODS = [
     _method("etd1", 1, 1, "Certaine 1960: exponential Euler; DDIM in x/sigma and in x/alpha", "0", "", "phi1(z)"),
@@ -119,17 +135,42 @@ _METHODS = [
     ),
     _method(
         "dpm-solver-3", 3, 3, f"{_DPM}, DPM-Solver-3; of order 3 for r2 = 2/3 only, weak form", "0; r1; r2",
-        """r1*phi1(r1*h)
-        r2*phi1(r2*h)-r2**2/r1*phi2(r2*h); r2**2/r1*phi2(r2*h)""",
-        "phi1(h)-phi2(h)/r2; 0; phi2(h)/r2", parameters=("r1", "r2"), prediction="noise",
+        _THIRD, "phi1(h)-phi2(h)/r2; 0; phi2(h)/r2", parameters=("r1", "r2"), prediction="noise",
+    ),
+    _method(
+        "dpm-solver-2-taylor", 2, 2, f"{_DPM}, in code, solver_type 'taylor'", "0; r1", "r1*phi1(r1*h)",
+        "phi1(h)-phi2(h)/r1; phi2(h)/r1", parameters=("r1",), prediction="noise",
+    ),
+    _method(
+        "dpm-solver-3-taylor", 3, 3, f"{_DPM}, in code, solver_type 'taylor'; of order 3 for r2 = 2/3 only",
+        "0; r1; r2", _THIRD, _TAYLOR, parameters=("r1", "r2"), prediction="noise",
     ),
     _method(
         "dpmpp-2s", 2, 2, f"{_PP}, algorithm 1; weak form", "0; r1", "r1*phi1(-r1*h)",
         "(1-1/(2*r1))*phi1(-h); phi1(-h)/(2*r1)", parameters=("r1",), prediction="data",
     ),
     _method(
-        "res-2s", 2, 2, "Zhang et al., arXiv:2308.02157", "0; c2", "c2*phi1(-c2*h)",
+        "dpmpp-3s", 3, 3, f"{_PP}, in code (singlestep); of order 3 for r2 = 2/3 only, weak form", "0; r1; r2",
+        _data(_THIRD), _data("phi1(h)-phi2(h)/r2; 0; phi2(h)/r2"), parameters=("r1", "r2"), prediction="data",
+    ),
+    _method(
+        "dpmpp-3s-taylor", 3, 3, f"{_PP}, in code, solver_type 'taylor'; of order 3 for r2 = 2/3 only", "0; r1; r2",
+        _data(_THIRD), _data(_TAYLOR), parameters=("r1", "r2"), prediction="data",
+    ),
+    _method(
+        "res-2s", 2, 2, _RES, "0; c2", "c2*phi1(-c2*h)",
         "phi1(-h)-phi2(-h)/c2; phi2(-h)/c2", parameters=("c2",), prediction="data",
+    ),
+    _method(
+        "res-3s", 3, 3, f"{_RES}, with gamma of {_HO}, section 5.2; weak form", "0; c2; c3",
+        """c2*phi1(-c2*h)
+        c3*phi1(-c3*h)-GAMMA*c2*phi2(-c2*h)-c3**2/c2*phi2(-c3*h); GAMMA*c2*phi2(-c2*h)+c3**2/c2*phi2(-c3*h)""".replace(
+            "GAMMA", _GAMMA
+        ),
+        "phi1(-h)-(GAMMA+1)/(GAMMA*c2+c3)*phi2(-h); GAMMA/(GAMMA*c2+c3)*phi2(-h); phi2(-h)/(GAMMA*c2+c3)".replace(
+            "GAMMA", _GAMMA
+        ),
+        parameters=("c2", "c3"), prediction="data",
     ),
 ]  # fmt: skip
 

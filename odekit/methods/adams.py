@@ -6,12 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from odekit.exceptions import MethodError, unknown
-from odekit.fields.coordinates import Coordinates, dot
+from odekit.fields.coordinates import Coordinates, Instant, dot
 from odekit.fields.predictions import prediction as resolve
 from odekit.fields.weights import CLOCKS, RULES, ratio, weights
 from odekit.methods.base import Claim, Method
-from odekit.methods.runge_kutta import RungeKutta
-from odekit.methods.tableau import Tableau
 
 STARTERS = {1: "euler", 2: "midpoint", 3: "kutta3", 4: "rk4", 5: "dp5", 6: "verner6", 7: "dop853", 8: "dop853"}
 """The tableau that starts a multistep method of order k + 1: one of order k loses nothing."""
@@ -21,7 +19,8 @@ class Adams(Method):
     """Adams-Bashforth, and with ``corrector`` its predict-evaluate-correct-evaluate pair with Adams-Moulton.
 
     x_s = Psi_A(s, t) x_t + sum_j w_j N_j with N in ``prediction``, interpolated in ``clock``.
-    ``start``: "rising" (orders 1, 2, ..., k) or the name of a Runge-Kutta tableau, run in the same coordinates.
+    ``start``: "rising" (orders 1, 2, ..., k) or the name of the one-step method that ``starter`` is, which runs in
+    the same prediction.
     ``last``: "full", or "lower", which takes the last step with order one; a step to sigma = 0 always does so where
     the clock is infinite there.
     Source: Hairer, Norsett & Wanner 1993, section III.1; Hochbruck & Ostermann 2010, section 2.5;
@@ -40,7 +39,7 @@ class Adams(Method):
         formula: int | None = None,
         name: str = "",
         source: str = "",
-        starter: Tableau | None = None,
+        starter: Any = None,
     ):
         if not 1 <= order <= 12:
             raise MethodError(f"order {order} of an Adams method: expected 1 to 12")
@@ -55,14 +54,12 @@ class Adams(Method):
         self.source = source or "Hochbruck & Ostermann 2010, section 2.5"
         # A k-point corrector needs k - 1 old outputs, a k-point predictor as many beside the current one.
         self.history = order - 2 if corrector and order > 1 else order - 1
-        self.starter = RungeKutta(starter, prediction) if starter is not None else None
-        # Rising order: the first step has a local error h^2 (h^3 with a corrector), which is global order 2 (3).
+        self.starter = starter
+        # Rising order: the first step has a local error h^2 (h^3 with a corrector), which is global order 2 (3);
+        # a few steps of a one-step method of order p are global order p + 1.
         claimed = formula or order
-        if start == "rising" and self.history:
-            reached = min(claimed, 3 if corrector else 2)
-        else:
-            reached = claimed
-        self.order = Claim(claimed, reached)
+        opened = starter.order.method + 1 if starter else 3 if corrector else 2
+        self.order = Claim(claimed, min(claimed, opened) if self.history else claimed)
 
     @property
     def evaluations(self) -> int:
@@ -88,22 +85,23 @@ class Adams(Method):
         t_next, t = window[:2]
         x, old = carry["x"], carry.get("N", ())
         if phase == "start":
-            _, _, b, _ = self.starter.tableau.coefficients(f.numbers)
-            y, h, slopes = self.starter.slopes(f, window, carry, self.starter.needed)
-            moved = f.leave(y + h * dot(b, slopes), t_next)
-            return {"x": moved, "N": (slopes[0], *old)[: self.history]}
+            moved, now = self.starter.advance(f, window, x)
+            return {"x": moved, "N": (now, *old)[: self.history]}
         order = self.k if phase == "full" else phase
         now = f.predict(x, t)
         outputs = (now, *old)
         keep = outputs[: self.history]
-        points = min(order, len(outputs))
-        w = weights(f, t_next, t, window[1 : 1 + points], self.clock, self.rule)
+        w = self.weights(f, t_next, t, window[1 : 1 + min(order, len(outputs))])
         moved = ratio(f, t_next, t) * x + dot(w, outputs)
         if self.corrector and phase != 1:
             ahead = f.predict(moved, t_next)
-            w = weights(f, t_next, t, (t_next, *window[1:order]), self.clock, self.rule)
+            w = self.weights(f, t_next, t, (t_next, *window[1:order]))
             moved = ratio(f, t_next, t) * x + dot(w, (ahead, *outputs))
         return {"x": moved, "N": keep} if keep else {"x": moved}
+
+    def weights(self, f: Coordinates, to: Instant, at: Instant, nodes: tuple) -> list:
+        """The weights of N at ``nodes``, newest first, for the step from ``at`` to ``to``."""
+        return weights(f, to, at, nodes, self.clock, self.rule)
 
     def carry_from(self, f: Coordinates, instants: list, states: list) -> dict:
         old = tuple(f.predict(x, at) for x, at in zip(states[1:], instants[1:], strict=True))[: self.history]

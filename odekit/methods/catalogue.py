@@ -6,24 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 from odekit.algebra.exponential import ExponentialTableau
+from odekit.algebra.exponential_multistep import ExponentialMultistep
 from odekit.exceptions import MethodError
 from odekit.methods import files
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
-from odekit.methods.exponential_catalogue import from_exponential
+from odekit.methods.exponential_catalogue import METHODS, from_exponential, from_formula, one_step
 from odekit.methods.implicit import adams_moulton, bdf, implicit_runge_kutta
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.tableau import Tableau
 
 
 def adams(order: int, start: str | None = None, **options: Any) -> Adams:
-    """An Adams method with its starter resolved: "rising", the name of a tableau, or (None) one of enough order."""
+    """An Adams method with its starter resolved: "rising", the name of a one-step method, or (None) of enough order."""
     corrector = options.get("corrector", False)
     if start is None:
         start = "rising" if order - int(corrector) <= 1 else STARTERS.get(order - 1)
         if start is None:
             raise MethodError(f"no one-step method of order {order - 1} is at hand to start with: give start='rising'")
-    starter = None if start == "rising" else files.get(start)
+    starter = None if start == "rising" else one_step(start, options.get("prediction", "velocity"))
     return Adams(order, start=start, starter=starter, **options)
 
 
@@ -74,9 +75,9 @@ def _deis(q: int, clock: str, prefix: str) -> Callable[..., Method]:
     return make
 
 
-def _dpmpp_2m(start: str = "rising", last: str = "full") -> Method:
+def _dpmpp_2m(start: str = "rising", last: str = "full", rule: str = "lumped") -> Method:
     return adams(
-        2, start, prediction="data", clock="logsnr", rule="lumped", last=last, name="dpmpp-2m",
+        2, start, prediction="data", clock="logsnr", rule=rule, last=last, name="dpmpp-2m",
         source="Lu et al. 2022 (arXiv 2211.01095), Algorithm 2",
     )  # fmt: skip
 
@@ -96,6 +97,7 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     **{f"exponential-ab-{k}": _exponential(k) for k in range(1, 7)},
     **{f"deis-tab-{q}": _deis(q, "t", "deis-tab") for q in range(4)},
     **{f"deis-rhoab-{q}": _deis(q, "kappa", "deis-rhoab") for q in range(4)},
+    **METHODS,
 }
 
 
@@ -112,6 +114,7 @@ def runge_kutta(tableau: Tableau, prediction: Any = "velocity", final: str = "fu
 MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {
     Tableau: from_tableau,
     ExponentialTableau: from_exponential,
+    ExponentialMultistep: from_formula,
 }
 """For each kind of exact data, what gives the factory of a method that runs; a factory's parameters are its options."""
 

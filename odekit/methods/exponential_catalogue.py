@@ -8,8 +8,47 @@ from dataclasses import replace
 from typing import Any
 
 from odekit.algebra.exponential import ExponentialTableau, classical_order
+from odekit.algebra.exponential_multistep import ExponentialMultistep
+from odekit.exceptions import unknown
+from odekit.methods import files
 from odekit.methods.base import Method
 from odekit.methods.exponential import ExponentialRungeKutta
+from odekit.methods.exponential_multistep import ExponentialFormula
+from odekit.methods.runge_kutta import RungeKutta
+
+STATED: dict[str, dict[str, str]] = {
+    "dpm-solver-2": {"r1": "1/2"},
+    "dpm-solver-2-taylor": {"r1": "1/2"},
+    "dpm-solver-3": {"r1": "1/3", "r2": "2/3"},
+    "dpm-solver-3-taylor": {"r1": "1/3", "r2": "2/3"},
+    "dpmpp-2s": {"r1": "1/2"},
+    "dpmpp-3s": {"r1": "1/3", "r2": "2/3"},
+    "dpmpp-3s-taylor": {"r1": "1/3", "r2": "2/3"},
+    "res-2s": {"c2": "1/2"},
+    "res-3s": {"c2": "1/2", "c3": "1"},
+}
+"""The one-step methods stated for one prediction, with their free parameters at the literature's values."""
+
+ANY: dict[str, dict[str, str]] = {
+    "ho2": {"c2": "1/2"},
+    "ho3": {"c2": "1/2"},
+    **dict.fromkeys(("etd2rk", "etd3rk", "etdrk4", "krogstad4", "strehmel-weiner4", "ho4", "exprk5s8", "lawson4"), {}),
+}
+"""The one-step methods that run on the data or the noise; their free parameters are free in the literature, too."""
+
+
+def _exact(name: str) -> Any:
+    from odekit.algebra import exponential_methods  # loads sympy: only when a method is asked for
+
+    return exponential_methods.get(name)
+
+
+def _signed(make: Callable[..., Method], values: dict[str, Any]) -> Callable[..., Method]:
+    """A factory whose signature names its free parameters, with their defaults."""
+    known = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    free = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in values.items()]
+    make.__signature__ = inspect.Signature([*known, *free])
+    return make
 
 
 def from_exponential(tableau: ExponentialTableau) -> Callable[..., Method]:
@@ -21,22 +60,90 @@ def from_exponential(tableau: ExponentialTableau) -> Callable[..., Method]:
     return _signed(make, dict.fromkeys(tableau.parameters, inspect.Parameter.empty))
 
 
-def at(tableau: ExponentialTableau, values: dict[str, Any]) -> ExponentialTableau:
-    """The tableau at numbers for its free parameters, claiming no more than it reaches there.
+def from_formula(formula: ExponentialMultistep) -> Callable[..., Method]:
+    """The factory that makes a method of the coefficients of an exponential multistep formula."""
+
+    def make(data: ExponentialMultistep, prediction: Any = None, start: str = "rising", last: str = "full") -> Method:
+        return _multistep(data, prediction, start, last)
+
+    return make
+
+
+def at(data: Any, values: dict[str, Any]) -> Any:
+    """A tableau at numbers for its free parameters, claiming no more than it reaches there.
 
     >>> from odekit.algebra import exponential_methods
-    >>> [at(exponential_methods.get("dpm-solver-3"), {"r1": "1/3", "r2": r2}).order for r2 in ("2/3", "3/4")]
+    >>> third = exponential_methods.get("dpm-solver-3")
+    >>> [at(third, {"r1": "1/3", "r2": r2}).order for r2 in ("2/3", "3/4")]
     [3, 2]
     """
-    if not values:
-        return tableau
-    fixed = tableau.substitute(**{name: str(value) for name, value in values.items()})
-    return replace(fixed, order=min(tableau.order, int(classical_order(fixed, tableau.order))))
+    return judged(data.substitute(**{name: str(value) for name, value in values.items()})) if values else data
 
 
-def _signed(make: Callable[..., Method], values: dict[str, Any]) -> Callable[..., Method]:
-    """A factory whose signature names its free parameters, with their defaults."""
-    known = [p for p in inspect.signature(make).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    free = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in values.items()]
-    make.__signature__ = inspect.Signature([*known, *free])
+def judged(data: Any) -> Any:
+    """Exact data that claim no more than the order conditions grant."""
+    return replace(data, order=min(data.order, int(classical_order(data, data.order))))
+
+
+def one_step(name: str, prediction: Any) -> Method:
+    """The one-step method that starts a multistep one, by name, in the prediction of what it starts."""
+    values = {**STATED, **ANY}
+    if name in values:
+        return ExponentialRungeKutta(at(_exact(name), values[name]), prediction)
+    if name not in files.names():
+        raise unknown("starter", name, ("rising", *files.names(), *values))
+    return RungeKutta(files.get(name), prediction)
+
+
+def _stated(name: str) -> Callable[..., Method]:
+    def make(last: str = "full", **values: Any) -> Method:
+        return ExponentialRungeKutta(at(_exact(name), {**STATED[name], **values}), last=last)
+
+    return _signed(make, STATED[name])
+
+
+def _any(name: str) -> Callable[..., Method]:
+    def make(prediction: str = "data", last: str = "full", **values: Any) -> Method:
+        return ExponentialRungeKutta(at(_exact(name), {**ANY[name], **values}), prediction, last)
+
+    return _signed(make, ANY[name])
+
+
+def _first_order(name: str, prediction: str, source: str) -> Callable[..., Method]:
+    def make() -> Method:
+        return ExponentialRungeKutta(replace(_exact("etd1"), name=name, source=source), prediction)
+
     return make
+
+
+def _multistep(
+    formula: ExponentialMultistep, prediction: Any, start: str, last: str, opening: dict | None = None, name: str = ""
+) -> Method:
+    starter = None if start == "rising" else one_step(start, prediction or formula.prediction or "data")
+    return ExponentialFormula(formula, prediction, start, last, starter, opening, name)
+
+
+def _dpmpp_3m(start: str = "rising", last: str = "full") -> Method:
+    second = _exact("dpmpp-2m")
+    return _multistep(judged(_exact("dpmpp-3m")), None, start, last, opening={2: second})
+
+
+def _dpmpp_3m_corrected(start: str = "dpmpp-2s", last: str = "full") -> Method:
+    return _multistep(_exact("dpmpp-3m-corrected"), None, start, last)
+
+
+def _res_2m(start: str = "rising", last: str = "full") -> Method:
+    formula = _exact("dpmpp-2m-heun")
+    source = "Zhang et al., arXiv:2308.02157, multistep; DPM-Solver++(2M), solver_type 'heun'"
+    return _multistep(replace(formula, name="res-2m", source=source), None, start, last)
+
+
+METHODS: dict[str, Callable[..., Method]] = {
+    "dpm-solver-1": _first_order("dpm-solver-1", "noise", "Lu et al. 2022 (arXiv 2206.00927), eq. 3.7"),
+    "dpmpp-1": _first_order("dpmpp-1", "data", "Lu et al. 2022 (arXiv 2211.01095), section 4"),
+    **{name: _stated(name) for name in STATED},
+    **{name: _any(name) for name in ANY},
+    "dpmpp-3m": _dpmpp_3m,
+    "dpmpp-3m-corrected": _dpmpp_3m_corrected,
+    "res-2m": _res_2m,
+}

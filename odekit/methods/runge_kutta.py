@@ -56,6 +56,12 @@ class RungeKutta(Method):
             k.append(f(y + h * dot(A[i], k), f.between(t, t_next, c[i])) if i in stages else ZERO)
         return y, h, k
 
+    def advance(self, f: Coordinates, window: tuple, x: Any) -> tuple:
+        """(x at the step's end, N at its beginning): what a multistep method starts with."""
+        _, _, b, _ = self.tableau.coefficients(f.numbers)
+        y, h, k = self.slopes(f, window, {"x": x}, self.needed)
+        return f.leave(y + h * dot(b, k), window[0]), k[0]
+
     def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
         _, _, b, _ = self.tableau.coefficients(f.numbers)
         # The last stage of a first-same-as-last method is the next step's first; the last step does not need it.

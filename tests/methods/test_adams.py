@@ -190,7 +190,7 @@ def test_claims_are_pairs(name, options, claim):
         ("ab-3", {"start": "rk44"}, "did you mean 'rk4'"),
         ("exponential-ab-2", {"clock": "logsnt"}, "did you mean 'logsnr'"),
         ("exponential-ab-2", {"prediction": "nois"}, "did you mean 'noise'"),
-        ("dpmpp-2", {}, "did you mean 'dpmpp-2m'"),
+        ("dpmpp-2mm", {}, "did you mean 'dpmpp-2m'"),
         (7, {}, "a method is a name"),
     ],
 )
