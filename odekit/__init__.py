@@ -2,7 +2,7 @@
 
 from odekit import grids, methods, processes, targets
 from odekit.exceptions import OdekitError
-from odekit.fields import ProbabilityFlow, VectorField, problems
+from odekit.fields import ProbabilityFlow, SplitField, VectorField, problems
 from odekit.fields.predictions import Prediction
 from odekit.grids import grid
 from odekit.plan import Plan, plan, same
@@ -14,7 +14,7 @@ from odekit.trace import trace
 __version__ = "0.1.0"
 
 __all__ = [
-    "EDM", "VE", "VP", "Cosine", "DiscreteVP", "Empirical", "Gaussian", "GaussianMixture", "OdekitError", "Plan",
-    "Prediction", "ProbabilityFlow", "RectifiedFlow", "Solution", "SubVP", "VectorField", "grid", "grids", "methods",
-    "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
+    "Cosine", "DiscreteVP", "EDM", "Empirical", "Gaussian", "GaussianMixture", "OdekitError", "Plan", "Prediction",
+    "ProbabilityFlow", "RectifiedFlow", "Solution", "SplitField", "SubVP", "VE", "VP", "VectorField", "grid", "grids",
+    "methods", "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
 ]  # fmt: skip

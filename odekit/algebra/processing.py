@@ -30,29 +30,6 @@ class Processing:
         return float(sum(float(v) ** 2 for v in self.remains.values())) ** 0.5
 
 
-@dataclass(frozen=True)
-class Processed:
-    """A kernel between a processor, applied once before the first step, and the processor undone after the last."""
-
-    kernel: Splitting
-    processor: Splitting
-
-    @property
-    def name(self) -> str:
-        """The kernel's name."""
-        return self.kernel.name
-
-    @property
-    def order(self) -> int:
-        """The order claimed for the whole."""
-        return self.kernel.order
-
-    @property
-    def source(self) -> str:
-        """The kernel's source."""
-        return self.kernel.source
-
-
 def processing(method: Splitting, maximum: int = 8, tolerance: Any = None) -> Processing:
     """The effective order of a kernel: the order of the best method conjugate to it, at most `maximum`.
 

@@ -95,7 +95,8 @@ def processed(
 
 def inverse(method: Splitting) -> Splitting:
     """The flows undone: in reverse order, with opposite steps."""
-    steps = tuple((x, f"-({v})" if isinstance(v, str) else -v) for x, v in reversed(method.steps))
+    swap = {"M": "M*", "M*": "M"}
+    steps = tuple((swap.get(x, x), f"-({v})" if isinstance(v, str) else -v) for x, v in reversed(method.steps))
     return replace(method, name=f"{method.name}, undone", steps=steps)
 
 

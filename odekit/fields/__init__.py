@@ -2,7 +2,8 @@
 
 from odekit.fields import problems
 from odekit.fields.flow import ProbabilityFlow
+from odekit.fields.parts import Part, SplitField
 from odekit.fields.predictions import Prediction
 from odekit.fields.vector import VectorField
 
-__all__ = ["Prediction", "ProbabilityFlow", "VectorField", "problems"]
+__all__ = ["Part", "Prediction", "ProbabilityFlow", "SplitField", "VectorField", "problems"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from odekit.algebra import compositions
 from odekit.algebra.exponential import ExponentialTableau
 from odekit.algebra.exponential_multistep import ExponentialMultistep
+from odekit.algebra.splitting import Splitting
+from odekit.algebra.splitting_files import Processed
 from odekit.exceptions import MethodError
 from odekit.methods import files
 from odekit.methods.adams import STARTERS, Adams
@@ -14,6 +17,7 @@ from odekit.methods.base import Method
 from odekit.methods.exponential_catalogue import METHODS, from_exponential, from_formula, one_step
 from odekit.methods.implicit import adams_moulton, bdf, implicit_runge_kutta
 from odekit.methods.runge_kutta import RungeKutta
+from odekit.methods.splitting import Composition, composition
 from odekit.methods.tableau import Tableau
 
 
@@ -82,6 +86,13 @@ def _dpmpp_2m(start: str = "rising", last: str = "full", rule: str = "lumped") -
     )  # fmt: skip
 
 
+def _splitting(name: str) -> Callable[..., Method]:
+    def make(base: Any = None) -> Method:
+        return Composition(compositions.get(name), base)
+
+    return make
+
+
 def _heun_edm(final: str = "euler") -> Method:
     return RungeKutta(files.get("heun2"), "noise", final, name="heun-edm")
 
@@ -96,6 +107,7 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     **{f"bdf-{k}": bdf(k) for k in range(1, 7)},
     **{f"exponential-ab-{k}": _exponential(k) for k in range(1, 7)},
     **{f"deis-tab-{q}": _deis(q, "t", "deis-tab") for q in range(4)},
+    **{name: _splitting(name) for name in compositions.names()},
     **{f"deis-rhoab-{q}": _deis(q, "kappa", "deis-rhoab") for q in range(4)},
     **METHODS,
 }
@@ -113,6 +125,8 @@ def runge_kutta(tableau: Tableau, prediction: Any = "velocity", final: str = "fu
 
 MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {
     Tableau: from_tableau,
+    Splitting: composition,
+    Processed: composition,
     ExponentialTableau: from_exponential,
     ExponentialMultistep: from_formula,
 }

@@ -29,7 +29,7 @@ def segments(
     ``first`` and ``names``: the step to begin with and the registers alive there, for a run already under way.
     """
     if not method.is_plannable:
-        raise MethodError(f"{method.name} is implicit and runs eagerly; {method.plannable_variant}")
+        raise MethodError(f"{method.name} runs eagerly; {method.plannable_variant}")
     numbers = FLOAT64 if precision is None else mpfield(precision)
     with nullcontext() if precision is None else numbers.context:
         return list(_segments(method, field, grid, network_times, numbers, first, names))

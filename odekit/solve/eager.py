@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -58,12 +59,16 @@ class Counted:
 
     Raises ModelError, naming evaluation and time, for a wrong shape, a wrong dtype or NaN, and DivergenceError where
     the state itself has overflowed; with ``finite=False`` numbers that are none pass, for a caller that rejects them.
+    Of a field made of parts the flows are watched; `evaluations` are those of the part that is asked most often.
     """
 
     def __init__(self, flow, finite: bool = True):
         self.finite = finite
         self.process, self.prediction, self._ask, self._name = flow.process, flow.prediction, flow.model, repr(flow)
         self.evaluations = 0
+        self.parts, self.clock = getattr(flow, "parts", {}), getattr(flow, "clock", "")
+        self.parts = {x: replace(part, flow=self._watched(x, part.flow)) for x, part in self.parts.items()}
+        self._flows = dict.fromkeys(self.parts, 0)
 
     def model(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """The field's own model, watched."""
@@ -80,6 +85,21 @@ class Counted:
             raise ModelError(f"{at}: the model returned NaN or inf for a finite input")
         self.evaluations += 1
         return output
+
+    def _watched(self, letter: str, flow: Callable) -> Callable:
+        def watched(x: torch.Tensor, t: object, h: object) -> torch.Tensor:
+            moved = flow(x, t, h)
+            at = f"flow {self._flows[letter]} of part {letter} (t = {float(t):.6g})"
+            if moved.shape != x.shape or moved.dtype != x.dtype:
+                got, wanted = (tuple(moved.shape), moved.dtype), (tuple(x.shape), x.dtype)
+                raise ModelError(f"{at} returned {got}; expected {wanted}, like its start")
+            if self.finite and not torch.isfinite(moved).all():
+                raise DivergenceError(f"{at}: the state overflows: take smaller steps or a more stable method")
+            self._flows[letter] += 1
+            self.evaluations = max(self._flows.values())
+            return moved
+
+        return watched
 
     def __repr__(self) -> str:
         return self._name
