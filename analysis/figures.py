@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,11 @@ def draw_figures(names: Sequence[str], case: Any, folder: Path, fresh: bool = Fa
 
 def save(rows: Sequence[Mapping[str, Any]], stem: Path, x: str = "steps", title: str = "") -> list[Path]:
     """One figure of these rows as PNG, SVG and PDF; the same rows give the same bytes."""
+    return write(stem, lambda axes: plot_rows(rows, axes, x, title))
+
+
+def write(stem: Path, draw: Callable[[Any], Any]) -> list[Path]:
+    """What `draw(axes)` draws, as PNG, SVG and PDF; the same drawing gives the same bytes."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -109,7 +114,7 @@ def save(rows: Sequence[Mapping[str, Any]], stem: Path, x: str = "steps", title:
     paths = []
     with matplotlib.rc_context(STYLE):
         figure = Figure(layout="constrained")
-        plot_rows(rows, figure.subplots(), x, title)
+        draw(figure.subplots())
         for suffix in SUFFIXES:
             path = stem.with_name(stem.name + suffix)
             undated = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix]

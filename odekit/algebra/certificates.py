@@ -26,6 +26,7 @@ MAKERS = {
     "ExponentialMultistep": "exponential_properties:exponential_certificate",
     "Multistep": "multistep_properties:multistep_certificate",
     "Splitting": "splitting_properties:splitting_certificate",
+    "Processed": "splitting_properties:splitting_certificate",
     "StochasticTable": "certificates:stochastic_certificate",
     "Adams": "adams_properties:AdamsCertificate",
 }
@@ -62,11 +63,13 @@ def exact_object(method: Any) -> Any:
         return exact_object(_named(method))
     if type(method).__name__ == "LinearMultistep":
         return _on_equal_steps(method)
+    if formulas := getattr(method, "formulas", None):  # by their points; those with fewer only start the method
+        return formulas[max(formulas)]
     if _kind(method):
         return method
     for part in ("tableau", "exact", "formula"):
         found = getattr(method, part, None)
-        if _kind(found):
+        if _kind(found) not in ("", "tuple", "list"):
             return found
     family = getattr(method, "family", type(method).__name__)
     raise AlgebraError(
