@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import comb, prod
 from typing import Any
 
 from odekit.exceptions import MethodError, OdekitError, unknown
@@ -13,6 +14,7 @@ from odekit.methods.reading import MAX_LIST, Data, Visit, flows, matrix, number,
 from odekit.methods.tableau import MAX_ORDER, MAX_TEXT, Tableau, check_label, exact, shown
 
 MAX_TERMS = 3000  # of a polynomial in the step ratios
+MAX_ROOTS = 16  # the degree of the field that the roots beside step ratios make
 
 PREDICTIONS = ("noise", "data", "velocity", "score", "edm", "r-noise", "l-noise")
 WEIGHTS = ("interpolating", "lumped")
@@ -90,10 +92,9 @@ def method_from(data: Data, **values: Any) -> Any:
 # What fields make.
 
 
-def _integer(key: str, value: Any, largest: int = MAX_ORDER) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-        raise MethodError(f"{key} must be an integer from 1 to {largest}, got {shown(value)}")
-    return value
+def _integer(key: str, value: Any, largest: int = MAX_ORDER, least: int = 1) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= largest:
+        raise MethodError(f"{key} must be an integer from {least} to {largest}, got {shown(value)}")
 
 
 def _labelled(fields: dict[str, Any]) -> dict[str, Any]:
@@ -101,9 +102,13 @@ def _labelled(fields: dict[str, Any]) -> dict[str, Any]:
     _integer("order", fields["order"])
     if not isinstance(fields["source"], str) or len(fields["source"]) > MAX_TEXT:
         raise MethodError(f"source must be text of at most {MAX_TEXT} characters, got {shown(fields['source'])}")
-    for key, largest in (("stiff_order", MAX_ORDER), ("embedded_order", MAX_ORDER), ("digits", MAX_TEXT)):
+    for key, least, largest in (
+        ("stiff_order", 0, MAX_ORDER),
+        ("embedded_order", 1, MAX_ORDER),
+        ("digits", 1, MAX_TEXT),
+    ):
         if key in fields:
-            _integer(key, fields[key], largest)
+            _integer(key, fields[key], largest, least)
     if "start" in fields:
         from odekit.methods import files
 
@@ -138,57 +143,39 @@ def _adams(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _multistep(fields: dict[str, Any]) -> Any:
-    from odekit.algebra.multistep import MAX_SYMBOLIC, Multistep, nodes
+    from odekit.algebra.multistep import from_text
 
     fields = _labelled(fields)
-    alpha, beta = fields.pop("alpha"), fields.pop("beta")
-    if not 2 <= len(alpha) == len(beta):
-        raise MethodError(f"alpha has {len(alpha)} entries, beta {len(beta)}; expected as many, two at least")
-    steps, used = len(alpha) - 1, {w for v in (*alpha, *beta) for w in re.findall(r"w\d+", v)}
-    if not used:
-        numbers = (tuple(map(exact, part)) for part in (alpha, beta))
-        return Multistep(fields["name"], nodes(steps), *numbers, fields["order"], fields["source"])
-    if steps > MAX_SYMBOLIC:
-        raise MethodError(f"{steps} steps in step ratios; at most {MAX_SYMBOLIC} are read")
-    points = nodes(steps, symbolic=True)
-    parts = []
-    for key, part in (("alpha", alpha), ("beta", beta)):
-        where = (f"entry {i} of {key}" for i in range(1, len(part) + 1))
-        parts.append(tuple(_rational_function(w, v, points[0].field) for w, v in zip(where, part, strict=True)))
-    return Multistep(fields["name"], points, *parts, fields["order"], fields["source"])
+    for key in ("alpha", "beta"):
+        for i, text in enumerate(fields[key], start=1):
+            _check_size(f"entry {i} of {key}", text, len(fields["alpha"]) - 2)
+    return from_text(**fields)
 
 
-def _rational_function(where: str, text: str, field: Any) -> Any:
-    """An entry as an element of the field of rational functions in the step ratios; constants stay numbers."""
+def _check_size(where: str, text: str, count: int) -> None:
+    """Refuse, before it is expanded, what would be a large polynomial in `count` step ratios, or have many roots."""
+    from sympy import Pow
+
     from odekit.expressions import parse
 
-    if "w" not in text:
-        return exact(text)
-    expression = parse(text, field.gens)
-    try:
-        _check_size(expression, field.ngens)
-        return field.from_expr(expression)
-    except (ValueError, ZeroDivisionError):
-        raise MethodError(f"{where}: {shown(text)} is no rational function of the step ratios") from None
+    expression = parse(text, (f"w{j}" for j in range(1, count + 1)))
+    degree = max(_degrees(expression))
+    if comb(degree + count, count) > MAX_TERMS:
+        raise MethodError(f"{where}: a rational function of degree {degree} in {count} step ratios is not read")
+    if prod(e.exp.q for e in expression.atoms(Pow) if e.is_number and e.exp.is_Rational) > MAX_ROOTS:
+        raise MethodError(f"{where}: more roots than are read")
 
 
-def _check_size(expression: Any, count: int) -> None:
-    """Refuse, before it is expanded, what would be a large polynomial."""
-    from math import comb
-
-    def degrees(e: Any) -> tuple[int, int]:
-        if e.is_Symbol:
-            return 1, 0
-        if e.is_Pow and e.exp.is_Integer:
-            above, below = degrees(e.base)
-            return (above * int(e.exp), below * int(e.exp)) if e.exp > 0 else (below * -int(e.exp), above * -int(e.exp))
-        parts = [degrees(a) for a in e.args] if e.is_Add or e.is_Mul else []
-        below = sum(b for _, b in parts)
-        return (max(a + below - b for a, b in parts) if e.is_Add else sum(a for a, _ in parts)), below
-
-    above, below = degrees(expression)
-    if comb(max(above, below) + count, count) > MAX_TERMS:
-        raise MethodError(f"a rational function of degree {max(above, below)} in {count} step ratios is not read")
+def _degrees(e: Any) -> tuple[int, int]:
+    """Bounds on the degrees of a numerator and a denominator of an expression."""
+    if e.is_Symbol:
+        return 1, 0
+    if e.is_Pow and e.exp.is_Integer:
+        above, below = _degrees(e.base)
+        return (above * int(e.exp), below * int(e.exp)) if e.exp > 0 else (below * -int(e.exp), above * -int(e.exp))
+    parts = [_degrees(a) for a in e.args] if e.is_Add or e.is_Mul else [(0, 0)]
+    below = sum(b for _, b in parts)
+    return (max(a + below - b for a, b in parts) if e.is_Add else sum(a for a, _ in parts)), below
 
 
 def _exponential(fields: dict[str, Any]) -> Any:
@@ -216,8 +203,8 @@ def _splitting(fields: dict[str, Any]) -> Any:
     kernel = Splitting(**fields)
     if processor is None:
         return kernel
-    before = Splitting(f"{kernel.name}, processor", processor, kernel.order, kernel.source, kernel.digits)
-    return Processed(kernel, before)
+    digits = fields.get("digits")
+    return Processed(kernel, Splitting(f"{kernel.name}, processor", processor, kernel.order, kernel.source, digits))
 
 
 _CLASSES = {

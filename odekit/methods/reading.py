@@ -16,7 +16,7 @@ MAX_FLOWS = 1000  # flows of a splitting method: Yoshida's compositions of compo
 MAX_PARAMETERS = 20
 
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,29}")
-_RESERVED = re.compile(r"h|z|pi|sqrt|(phi|[wr])\d+")
+_RESERVED = re.compile(r"h|z|pi|sqrt|phi\d+")
 _PLAIN = re.compile(r"[+-]?\d+(/\d+|\.\d*)?", re.ASCII)
 _LETTER = re.compile(r"[A-Z]|M\*")
 
@@ -35,7 +35,10 @@ def substituted(data: Data, walks: Mapping[str, Walk], symbols: Symbols, values:
     fields = {key: value for key, value in data.items() if key != "parameters"}
     for key, walk in walks.items():
         if key in data:
-            reader = _Reader(symbols(data, key), numbers, used)
+            variables = symbols(data, key)
+            if taken := sorted(set(variables) & set(numbers)):
+                raise MethodError(f"parameter {taken[0]!r} is a step ratio in this family: choose another name")
+            reader = _Reader(variables, numbers, used)
             fields[key] = walk(key, data[key], reader.entry)
     for name in numbers:
         if name not in used:
@@ -52,7 +55,7 @@ def parameters(data: Data, values: Data | None = None) -> dict[str, Any]:
         raise MethodError(f"{len(declared)} parameters; at most {MAX_PARAMETERS} are read")
     for name in declared:
         if not isinstance(name, str) or not _SYMBOL.fullmatch(name) or _RESERVED.fullmatch(name):
-            raise MethodError(f"parameter {shown(name)}: expected a name like c2, other than h, z, pi, phi1, w1 or r1")
+            raise MethodError(f"parameter {shown(name)}: expected a name like c2, other than h, z, pi and phi1")
     for name in values:
         if name not in declared:
             raise unknown("parameter", name, declared)

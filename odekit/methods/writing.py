@@ -145,8 +145,7 @@ def _multistep(t: Any) -> dict[str, Any]:
 
 
 def _splitting(t: Any) -> dict[str, Any]:
-    digits = t.decimals if any(hasattr(v, "_mpf_") or isinstance(v, float) for v in t.exact) else t.digits
-    return {**_head(t), "digits": digits, "nystrom": t.nystrom or None, "steps": _flows(t)}
+    return {**_head(t), "digits": t.digits, "nystrom": t.nystrom or None, "steps": _flows(t)}
 
 
 def _processed(t: Any) -> dict[str, Any]:
@@ -154,24 +153,18 @@ def _processed(t: Any) -> dict[str, Any]:
 
 
 def _flows(t: Any) -> list[list[str]]:
-    return [[letter, _text(value)] for letter, value in t.steps]
+    if any(isinstance(v, float) or hasattr(v, "_mpf_") for v in t.exact):
+        raise MethodError(f"{t.name} has steps in floating point; a method file holds exact text")
+    return [[letter, str(value)] for letter, value in t.steps]
 
 
 def _stochastic(t: Any) -> dict[str, Any]:
     def texts(value: Sequence) -> list:
-        return [texts(v) if isinstance(v, tuple | list) else _text(v) for v in value]
+        return [texts(v) if isinstance(v, tuple | list) else str(v) for v in value]
 
     coefficients = {name: texts(value) for name, value in t.coefficients.items()}
     head = {**_head(t), "family": "stochastic-runge-kutta", "order": str(t.order)}
     return {**head, "kind": t.family, "coefficients": coefficients}
-
-
-def _text(value: Any) -> str:
-    if hasattr(value, "_mpf_"):
-        import mpmath
-
-        return mpmath.nstr(value, mpmath.mp.dps)
-    return repr(value) if isinstance(value, float) else str(value)
 
 
 _FAMILIES = {"Multistep": "multistep", "Splitting": "splitting"}
