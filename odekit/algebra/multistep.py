@@ -7,18 +7,21 @@ w1 = h / (the step before), w2 = (the step before) / (the one before that), ...
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from math import prod
 from random import Random
 from typing import Any
 
+from odekit.algebra.multistep_rules import Coefficients, differentiating, integrating
 from odekit.algebra.numbers import is_symbolic, is_zero, plain
 from odekit.algebra.trees import AlgebraError
-from odekit.exceptions import OdekitError
+from odekit.exceptions import OdekitError, unknown
 
+Rule = Callable[[Sequence[Any]], Coefficients]
 MAX_STEPS = 20
 MAX_SYMBOLIC = 10  # beyond, closed forms on symbolic ratios fill pages and minutes
 
@@ -26,6 +29,8 @@ MAX_SYMBOLIC = 10  # beyond, closed forms on symbolic ratios fill pages and minu
 @dataclass(frozen=True)
 class Multistep:
     """A linear multistep method: nodes from the newest point back, and alpha, beta on them, in any field.
+
+    `order` is the claim; `rule` gives (alpha, beta) for any nodes, where a rule is known.
 
     >>> ab2 = adams_bashforth(2)
     >>> ab2.nodes, ab2.alpha, ab2.beta, ab2.steps
@@ -38,6 +43,7 @@ class Multistep:
     beta: tuple[Any, ...]
     order: int = 0
     source: str = ""
+    rule: Rule | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.nodes) == len(self.alpha) == len(self.beta) >= 2:
@@ -61,8 +67,22 @@ class Multistep:
         """Whether all steps are equal."""
         return all(is_null(a - b - 1) for a, b in zip(self.nodes, self.nodes[1:], strict=False))
 
+    @property
+    def varies(self) -> bool:
+        """Whether `at` gives the method on other steps: not for numbers that came without a rule."""
+        return self.rule is not None or len(self.nodes) == 2 or hasattr(self.nodes[0], "field")
+
     def at(self, ratios: Sequence[Any]) -> Multistep:
-        """A method on symbolic ratios at given ones."""
+        """The method at given ratios of steps.
+
+        >>> [str(a) for a in bdf(2).at(["3/2"]).alpha]
+        ['1', '-25/16', '9/16']
+        """
+        if not self.varies:
+            raise AlgebraError(f"{self.name} is known on its own steps only")
+        points = nodes(len(self.nodes) - 1, ratios)
+        if self.rule:
+            return replace(self, nodes=points, **dict(zip(("alpha", "beta"), self.rule(points), strict=True)))
         values = [Fraction(w) for w in ratios]
 
         def value(v: Any) -> Any:
@@ -71,17 +91,22 @@ class Multistep:
             above, below = (sum(c * prod(map(pow, values, m)) for m, c in terms(p)) for p in (v.numer, v.denom))
             if is_null(below):
                 raise AlgebraError(
-                    f"{self.name}: a coefficient is infinite for the ratios {', '.join(map(str, values))}"
+                    f"{self.name}: a coefficient is infinite for the ratios {', '.join(map(str, ratios))}"
                 )
             return plain(above / below)
 
-        parts = (tuple(map(value, part)) for part in (self.nodes, self.alpha, self.beta))
-        return Multistep(self.name, *parts, self.order, self.source)
+        alpha, beta = (tuple(map(value, part)) for part in (self.alpha, self.beta))
+        return replace(self, nodes=points, alpha=alpha, beta=beta)
+
+    @property
+    def on_equal_steps(self) -> Multistep:
+        """The method on equal steps."""
+        return self.at([1] * (len(self.nodes) - 2)) if self.varies else self
 
     def at_random(self) -> Multistep:
-        """A method on symbolic ratios at random ones, the same in every run."""
+        """The method at random ratios, the same in every run."""
         generator = Random(0)
-        count = self.nodes[0].field.ngens
+        count = len(self.nodes) - 2
         return self.at([Fraction(generator.getrandbits(60) + 1, generator.getrandbits(60) + 1) for _ in range(count)])
 
     def expressions(self) -> tuple[list, list]:
@@ -100,19 +125,15 @@ class Multistep:
         >>> adams_bashforth(2, symbolic=True).latex()
         'y_{n+1} - y_{n} = h \\\\left(\\\\frac{w_{1} + 2}{2} f_{n} - \\\\frac{w_{1}}{2} f_{n-1}\\\\right)'
         """
-        alpha, beta = self.expressions()
-        return f"{_sum(alpha, 'y')} = h \\left({_sum(beta, 'f')}\\right)"
+        from odekit.algebra.multistep_printing import latex
+
+        return latex(*self.expressions())
 
     def python(self) -> str:
         """Source of a function of the ratios that returns (alpha, beta); runs without odekit."""
-        import sympy
+        from odekit.algebra.multistep_printing import python
 
-        alpha, beta = self.expressions()
-        names = sorted({str(s) for v in (*alpha, *beta) for s in v.free_symbols})
-        head = f"def {self.name.replace('-', '_')}({', '.join(names)}):"
-        rows = (f"[{', '.join(sympy.pycode(v) for v in row)}]" for row in (alpha, beta))
-        return "\n".join([head, *(f"    {n} = {row}" for n, row in zip(("alpha", "beta"), rows, strict=True)),
-                          "    return alpha, beta"])  # fmt: skip
+        return python(self.name, *self.expressions())
 
 
 def terms(polynomial: Any) -> list[tuple[tuple[int, ...], Any]]:
@@ -134,22 +155,6 @@ def _expression(value: Any) -> Any:
 
     value = _value(value)
     return sympy.Rational(value.numerator, value.denominator) if isinstance(value, Fraction) else sympy.sympify(value)
-
-
-def _sum(coefficients: Sequence[Any], name: str) -> str:
-    import sympy
-
-    text = ""
-    for j, v in enumerate(coefficients):
-        if v != 0:
-            shown = sympy.latex(v)
-            negative = shown.startswith("-")
-            shown = shown.lstrip("- ")
-            sign = (" - " if text else "-") if negative else (" + " if text else "")
-            bracketed = rf"\left({shown}\right)" if v.is_Add else shown
-            factor = "" if shown == "1" else bracketed + " "
-            text += f"{sign}{factor}{name}_{{n{f'{1 - j:+d}' if j != 1 else ''}}}"
-    return text or "0"
 
 
 # Nodes.
@@ -215,9 +220,9 @@ def from_text(
 
     >>> method = from_text("ab2", 2, ["1", "-1", "0"], ["0", "1 + w1/2", "-w1/2"])
     >>> method.at([1]).beta
-    (0, Fraction(3, 2), Fraction(-1, 2))
+    (Fraction(0, 1), Fraction(3, 2), Fraction(-1, 2))
     """
-    from sympy import Pow, sympify
+    from sympy import Pow, nan, pi, sympify, zoo
 
     from odekit.expressions import exact_value, parse
 
@@ -231,10 +236,10 @@ def from_text(
     for part, texts in (("alpha", alpha), ("beta", beta)):
         for j, text in enumerate(texts):
             try:
-                found.append(parse(str(text), symbols=[*symbols, *values]).subs(values))
+                found.append(parse(str(text), symbols, values))
             except OdekitError as error:
                 raise type(error)(f"{name}: entry {j + 1} of {part}: {error}") from None
-            if not found[-1].is_rational_function() or found[-1].has(sympify("zoo"), sympify("nan")):
+            if not found[-1].is_rational_function() or found[-1].has(pi, zoo, nan):
                 raise AlgebraError(f"{name}: entry {j + 1} of {part}: {text} is no rational function of the ratios")
     roots = frozenset(root for v in found for root in v.atoms(Pow) if root.is_number and not root.is_Rational)
     ratios = field_of_ratios(steps - 1, roots)
@@ -242,93 +247,19 @@ def from_text(
     return Multistep(name, _nodes(ratios), tuple(entries[: steps + 1]), tuple(entries[steps + 1 :]), order, source)
 
 
-# Interpolation on any nodes. On symbolic ones everything is a polynomial once the oldest step is the unit; quotients
-# are formed last, from known factors, so that no greatest common divisor of large polynomials is ever sought.
+# The classical families.
 
 
-def _polynomial_nodes(points: Sequence[Any]) -> tuple[list[Any], Any]:
-    """The nodes times a unit, and the unit: polynomials where they are rational functions, else as they are."""
-    if not hasattr(points[0], "denom") or isinstance(points[0], Fraction):
-        return list(points), points[0]
-    unit = points[-1].denom
-    scale = points[0].field(unit)
-    return [(c * scale).numer for c in points], unit
+def _made(name: str, order: int, source: str, rule: Rule, points: tuple[Any, ...]) -> Multistep:
+    return Multistep(name, points, *rule(points), order, source, rule)
 
 
-def _quotient(above: Sequence[Any], below: Sequence[Any], like: Any) -> Any:
-    """The product of some factors over that of others, in the field `like` lies in."""
-    if not hasattr(like, "field"):
-        return prod(above, start=like * 0 + 1) / prod(below)
-    above, below = list(above), list(below)
-    for factor in list(below):
-        for i, numerator in enumerate(above):
-            quotient, rest = divmod(numerator, factor)
-            if not rest:
-                above[i] = quotient
-                below.remove(factor)
-                break
-    numerator, denominator = prod(above, start=like.field.ring.one), prod(below, start=like.field.ring.one)
-    shared = tuple(min(*ks) for ks in zip(*numerator.monoms(), *denominator.monoms(), strict=True)) if numerator else ()
-    if any(shared):
-        monomial = like.field.ring({shared: like.field.ring.domain.one})
-        numerator, denominator = numerator.exquo(monomial), denominator.exquo(monomial)
-    content = denominator.LC
-    return like.field.raw_new(numerator.mul_ground(1 / content), denominator.mul_ground(1 / content))
-
-
-def _without(points: Sequence[Any], j: int) -> list[Any]:
-    """The coefficients, from the constant up, of the polynomial that vanishes at all points but the j-th."""
-    coefficients = [points[j] * 0 + 1]
-    for i, c in enumerate(points):
-        if i != j:
-            shifted = [points[j] * 0, *coefficients]
-            for k, v in enumerate(coefficients):
-                shifted[k] = shifted[k] - c * v
-            coefficients = shifted
-    return coefficients
-
-
-def _integral(coefficients: Sequence[Any], upper: Any) -> Any:
-    total = upper * 0
-    for k in reversed(range(len(coefficients))):
-        total = (total + coefficients[k] / (k + 1)) * upper
-    return total
-
-
-def quadrature(points: Sequence[Any], alpha: Sequence[Any], used: Sequence[int]) -> tuple[Any, ...]:
-    """The beta on the points numbered in `used` for which a method with these alpha (numbers) has the highest order.
-
-    beta_j = sum_i alpha_i int^{c_i} l_j. Source: Hairer, Norsett, Wanner I, theorem III.2.4 (for given rho).
-
-    >>> [str(b) for b in quadrature(nodes(2), [1, 0, -1], [0, 1, 2])]
-    ['1/3', '4/3', '1/3']
-    """
-    scaled, unit = _polynomial_nodes(points)
-    beta: list[Any] = [0] * len(points)
-    chosen = [scaled[j] for j in used]
-    for k, j in enumerate(used):
-        polynomial = _without(chosen, k)
-        total = scaled[0] * 0
-        for a, c in zip(alpha, scaled, strict=True):
-            if a != 0:
-                total = total + _integral(polynomial, c) * a
-        if total != 0:
-            factors = [chosen[k] - c for i, c in enumerate(chosen) if i != k]
-            beta[j] = _quotient([total], [unit, *factors], points[0])
-    return tuple(beta)
-
-
-def _integrating(name: str, order: int, implicit: bool, back: int, **steps: Any) -> Multistep:
-    """y(1) - y(c_back) = integral of the interpolant of `order` derivatives."""
-    if order < 1:
-        raise AlgebraError(f"order {order} of a multistep method: expected 1 to {MAX_STEPS}")
-    count = max(order - 1 if implicit else order, back)
-    points = nodes(count, **steps)
-    alpha = [0] * (count + 1)
-    alpha[0], alpha[back] = 1, -1
-    first = 0 if implicit else 1
-    beta = quadrature(points, alpha, range(first, first + order))
-    return Multistep(name, points, tuple(alpha), beta, order, "Hairer, Norsett, Wanner I, section III.1")
+def _integrating(name: str, claim: int, back: int, first: int, count: int, source: str, **steps: Any) -> Multistep:
+    if not 1 <= count <= MAX_STEPS:
+        raise AlgebraError(f"{name}: {count} derivatives, expected 1 to {MAX_STEPS}")
+    rule = partial(integrating, back=back, first=first, count=count)
+    points = nodes(max(first + count - 1, back), **steps)
+    return _made(name, claim, f"Hairer, Norsett, Wanner I, III.1 {source}", rule, points)
 
 
 def adams_bashforth(order: int, ratios: Sequence[Any] | None = None, symbolic: bool = False) -> Multistep:
@@ -337,29 +268,41 @@ def adams_bashforth(order: int, ratios: Sequence[Any] | None = None, symbolic: b
     >>> [str(b) for b in adams_bashforth(4).beta]
     ['0', '55/24', '-59/24', '37/24', '-3/8']
     """
-    return _integrating(f"ab-{order}", order, False, 1, ratios=ratios, symbolic=symbolic)
+    return _integrating(f"ab-{order}", order, 1, 1, order, "(1.5)", ratios=ratios, symbolic=symbolic)
 
 
 def adams_moulton(order: int, ratios: Sequence[Any] | None = None, symbolic: bool = False) -> Multistep:
     """The implicit Adams method of an order: 1 is the implicit Euler method, 2 the trapezoidal rule.
 
+    Source: Hairer, Norsett, Wanner I, III.1 (1.9), III.5 for any steps.
+
     >>> [str(b) for b in adams_moulton(4).beta]
     ['3/8', '19/24', '-5/24', '1/24']
     """
-    return _integrating(f"am-{order}", order, True, 1, ratios=ratios, symbolic=symbolic)
+    return _integrating(f"am-{order}", order, 1, 0, order, "(1.9)", ratios=ratios, symbolic=symbolic)
 
 
 def nystroem(order: int, ratios: Sequence[Any] | None = None, symbolic: bool = False) -> Multistep:
-    """The explicit method over two steps (order 1 and 2 are the midpoint rule on equal steps).
+    """The explicit method over two steps: 2 is the explicit midpoint rule, or leapfrog, on equal steps.
 
     Source: Hairer, Norsett, Wanner I, III.1 (1.13).
     """
-    return _integrating(f"nystroem-{order}", order, False, 2, ratios=ratios, symbolic=symbolic)
+    return _integrating(f"nystroem-{order}", order, 2, 1, order, "(1.13)", ratios=ratios, symbolic=symbolic)
 
 
-def milne_simpson(order: int, ratios: Sequence[Any] | None = None, symbolic: bool = False) -> Multistep:
-    """The implicit method over two steps; with three derivatives and equal steps it is Simpson's rule, of order 4."""
-    return _integrating(f"milne-simpson-{order}", order, True, 2, ratios=ratios, symbolic=symbolic)
+def milne_simpson(steps: int, ratios: Sequence[Any] | None = None, symbolic: bool = False) -> Multistep:
+    """The implicit method over two steps, from the derivatives at all points of so many steps (two at least).
+
+    2 is Simpson's rule: of order 4 on equal steps and on smooth grids, of order 3 where steps jump. Others have the
+    order steps + 1. Source: Hairer, Norsett, Wanner I, III.1 (1.15).
+
+    >>> [str(b) for b in milne_simpson(2).beta]
+    ['1/3', '4/3', '1/3']
+    """
+    if steps < 2:
+        raise AlgebraError(f"milne-simpson-{steps}: at least 2 steps are needed")
+    claim = 4 if steps == 2 else steps + 1
+    return _integrating(f"milne-simpson-{steps}", claim, 2, 0, steps + 1, "(1.15)", ratios=ratios, symbolic=symbolic)
 
 
 def bdf(order: int, ratios: Sequence[Any] | None = None, symbolic: bool = False) -> Multistep:
@@ -371,22 +314,36 @@ def bdf(order: int, ratios: Sequence[Any] | None = None, symbolic: bool = False)
     (['1', '-4/3', '1/3'], ['1', '-(w1 + 1)**2/(2*w1 + 1)', 'w1**2/(2*w1 + 1)'])
     """
     points = nodes(order, ratios, symbolic)
-    scaled, unit = _polynomial_nodes(points)
-    ahead = [scaled[0] - c for c in scaled]
-    others = [prod(ahead[1:j] + ahead[j + 1 :], start=ahead[0] * 0 + 1) for j in range(1, order + 1)]
-    slope = sum(others[1:], start=others[0])  # of the polynomial for the newest point, there
-    alpha: list[Any] = [1]
-    for j in range(1, order + 1):
-        factors = [scaled[j] - c for i, c in enumerate(scaled) if i not in (0, j)]
-        alpha.append(-_quotient([others[j - 1], others[j - 1]], [slope, *factors], points[0]))
-    beta = (_quotient(ahead[1:], [unit, slope], points[0]), *[0] * order)
-    return Multistep(f"bdf-{order}", points, tuple(alpha), beta, order, "Hairer, Norsett, Wanner I, III.1 (1.22')")
+    return _made(f"bdf-{order}", order, "Hairer, Norsett, Wanner I, III.1 (1.22')", differentiating, points)
 
 
 FAMILIES = {
-    "adams-bashforth": adams_bashforth,
-    "adams-moulton": adams_moulton,
+    "ab": adams_bashforth,
+    "am": adams_moulton,
     "nystroem": nystroem,
     "milne-simpson": milne_simpson,
     "bdf": bdf,
 }
+"""By what the catalogue calls them; the number in a name is the order, for Milne-Simpson the steps."""
+
+
+def names() -> tuple[str, ...]:
+    """Names that `get` takes; it takes any number of steps up to 20.
+
+    >>> "ab-3" in names() and "milne-simpson-2" in names()
+    True
+    """
+    lowest = {"nystroem": 2, "milne-simpson": 2}
+    return tuple(f"{family}-{k}" for family in FAMILIES for k in range(lowest.get(family, 1), 9))
+
+
+def get(name: str) -> Multistep:
+    """The method of a name such as "ab-3" or "bdf-2", on equal steps; `.at(ratios)` is the same method on others.
+
+    >>> [str(b) for b in get("ab-2").beta], [str(b) for b in get("ab-2").at(["1/2"]).beta]
+    (['0', '3/2', '-1/2'], ['0', '5/4', '-1/4'])
+    """
+    family, _, k = name.rpartition("-")
+    if family not in FAMILIES or not re.fullmatch("[1-9][0-9]?", k) or int(k) > MAX_STEPS:
+        raise unknown("multistep method", name, names())
+    return FAMILIES[family](int(k))
