@@ -15,6 +15,7 @@ from odekit.methods.base import Method
 from odekit.methods.exponential import ExponentialRungeKutta
 from odekit.methods.exponential_multistep import ExponentialFormula
 from odekit.methods.runge_kutta import RungeKutta
+from odekit.methods.unipc import UniPC
 
 STATED: dict[str, dict[str, str]] = {
     "dpm-solver-2": {"r1": "1/2"},
@@ -138,6 +139,13 @@ def _res_2m(start: str = "rising", last: str = "full") -> Method:
     return _multistep(replace(formula, name="res-2m", source=source), None, start, last)
 
 
+def _unipc(order: int, corrector: bool) -> Callable[..., Method]:
+    def make(prediction: str = "data", variant: str = "bh2", last: str = "full") -> Method:
+        return UniPC(order, prediction, variant, last, corrector)
+
+    return make
+
+
 METHODS: dict[str, Callable[..., Method]] = {
     "dpm-solver-1": _first_order("dpm-solver-1", "noise", "Lu et al. 2022 (arXiv 2206.00927), eq. 3.7"),
     "dpmpp-1": _first_order("dpmpp-1", "data", "Lu et al. 2022 (arXiv 2211.01095), section 4"),
@@ -146,4 +154,6 @@ METHODS: dict[str, Callable[..., Method]] = {
     "dpmpp-3m": _dpmpp_3m,
     "dpmpp-3m-corrected": _dpmpp_3m_corrected,
     "res-2m": _res_2m,
+    **{f"unipc-{p}": _unipc(p, corrector=True) for p in range(1, 7)},
+    **{f"unip-{p}": _unipc(p, corrector=False) for p in (2, 3)},
 }

@@ -51,10 +51,7 @@ class ExponentialFormula(Adams):
         formula = self.formulas.get(len(nodes))
         if formula is None or len(nodes) == 1:  # a single weight is the exact total, finite where sigma = 0
             return super().weights(f, to, at, nodes)
-        h = logsnr_step(f, to, at)
-        ratios = [logsnr_step(f, b, a) / h for b, a in zip(nodes[:-1], nodes[1:], strict=True)]
-        scale = forcing(f, to, h)
-        return [scale * w for w in _program(formula)(f.numbers, FORMS[f.prediction.name][1] * h, *ratios)]
+        return formula_weights(f, to, at, nodes, formula)
 
     def key(self) -> dict:
         formulas = {
@@ -64,8 +61,18 @@ class ExponentialFormula(Adams):
         return {**super().key(), "formulas": formulas}
 
 
+def formula_weights(f: Coordinates, to: Instant, at: Instant, nodes: tuple, formula: ExponentialMultistep) -> list:
+    """What a formula's weights are for the step from ``at`` to ``to``, on N at ``nodes``; they lie in its own order."""
+    h = logsnr_step(f, to, at)
+    past = [n for n in nodes if n is not to]
+    ratios = [logsnr_step(f, b, a) / h for b, a in zip(past[:-1], past[1:], strict=True)]
+    scale = forcing(f, to, h)
+    return [scale * w for w in _program(formula)(f.numbers, FORMS[f.prediction.name][1] * h, *ratios)]
+
+
 def _ratios(formula: ExponentialMultistep) -> tuple[str, ...]:
-    return tuple(f"r{j}" for j in range(1, len(formula.nodes)))
+    """The names of its step ratios; a node ahead of the step has none."""
+    return tuple(f"r{j}" for j in range(1, len(formula.nodes) - formula.nodes.count("1")))
 
 
 def _check(formula: ExponentialMultistep) -> None:
