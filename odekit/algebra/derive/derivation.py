@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from odekit.algebra.trees import AlgebraError
 from odekit.exceptions import unknown
 
-MODULES = ("runge_kutta", "collocation", "multistep", "exponential", "samplers", "splitting")
+RUNGE_KUTTA = ("runge_kutta", "rk_pairs", "rk_error", "rk_stability", "rk_implicit", "collocation")
+MODULES = (*RUNGE_KUTTA, "multistep", "exponential", "samplers", "splitting")
 """The modules of this room that hold recipes, loaded when a recipe is asked for."""
 
 _RECIPES: dict[str, Callable[..., Derivation]] = {}
