@@ -53,6 +53,15 @@ def _data(entries: str) -> str:
     return entries.replace("*h)", "*(-h))").replace("(h)", "(-h)")
 
 
+# The lower formulas of the adaptive DPM-Solver-12 and -23 (arXiv:2206.00927, appendix C), in code for the data, too.
+_PAIR_12 = {"b_embedded": ("phi1(h)", "0"), "embedded_order": 1}
+_PAIR_23 = {"b_embedded": ("(1-1/(2*r1))*phi1(h)", "phi1(h)/(2*r1)", "0"), "embedded_order": 2}
+
+
+def _data_pair(pair: dict) -> dict:
+    return {**pair, "b_embedded": tuple(map(_data, pair["b_embedded"]))}
+
+
 _METHODS = [
     _method("etd1", 1, 1, "Certaine 1960: exponential Euler; DDIM in x/sigma and in x/alpha", "0", "", "phi1(z)"),
     _method("ho2", 2, 2, f"{_HO}, section 5.1", "0; c2", "*", "*; phi2(z)/c2", parameters=("c2",)),
@@ -131,11 +140,11 @@ _METHODS = [
     # Diffusion: x/sigma with g = -noise (z = h), and x/alpha with g = data (z = -h); h is the step in log-SNR.
     _method(
         "dpm-solver-2", 2, 2, f"{_DPM}, DPM-Solver-2; weak form", "0; r1", "r1*phi1(r1*h)",
-        "(1-1/(2*r1))*phi1(h); phi1(h)/(2*r1)", parameters=("r1",), prediction="noise",
+        "(1-1/(2*r1))*phi1(h); phi1(h)/(2*r1)", parameters=("r1",), prediction="noise", **_PAIR_12,
     ),
     _method(
         "dpm-solver-3", 3, 3, f"{_DPM}, DPM-Solver-3; of order 3 for r2 = 2/3 only, weak form", "0; r1; r2",
-        _THIRD, "phi1(h)-phi2(h)/r2; 0; phi2(h)/r2", parameters=("r1", "r2"), prediction="noise",
+        _THIRD, "phi1(h)-phi2(h)/r2; 0; phi2(h)/r2", parameters=("r1", "r2"), prediction="noise", **_PAIR_23,
     ),
     _method(
         "dpm-solver-2-taylor", 2, 2, f"{_DPM}, in code, solver_type 'taylor'", "0; r1", "r1*phi1(r1*h)",
@@ -148,10 +157,12 @@ _METHODS = [
     _method(
         "dpmpp-2s", 2, 2, f"{_PP}, algorithm 1; weak form", "0; r1", "r1*phi1(-r1*h)",
         "(1-1/(2*r1))*phi1(-h); phi1(-h)/(2*r1)", parameters=("r1",), prediction="data",
+        **_data_pair(_PAIR_12),
     ),
     _method(
         "dpmpp-3s", 3, 3, f"{_PP}, in code (singlestep); of order 3 for r2 = 2/3 only, weak form", "0; r1; r2",
         _data(_THIRD), _data("phi1(h)-phi2(h)/r2; 0; phi2(h)/r2"), parameters=("r1", "r2"), prediction="data",
+        **_data_pair(_PAIR_23),
     ),
     _method(
         "dpmpp-3s-taylor", 3, 3, f"{_PP}, in code, solver_type 'taylor'; of order 3 for r2 = 2/3 only", "0; r1; r2",

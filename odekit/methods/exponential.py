@@ -101,6 +101,42 @@ class ExponentialRungeKutta(Method):
         }
 
 
+class MixedOrders(Method):
+    """One-step methods of several orders in one prediction, the highest everywhere but at the end.
+
+    ``last`` names the orders of the last steps, "2-1" for two of them; "full" for none. A step to sigma = 0 is of
+    order one.
+    Source: Lu et al. 2022 (arXiv 2206.00927), section 3.4, DPM-Solver-fast.
+    """
+
+    family = "exponential-runge-kutta"
+
+    def __init__(self, name: str, source: str, methods: dict[int, ExponentialRungeKutta], last: str):
+        endings = {"full": (), **{"-".join(map(str, ending)): ending for ending in ((2,), (1,), (2, 1))}}
+        if last not in endings:
+            raise unknown("last", last, endings)
+        self.name, self.source, self.methods, self.last, self.ending = name, source, methods, last, endings[last]
+        highest = max(methods)
+        self.prediction = methods[highest].prediction
+        # A single step of order q leaves an error of h^(q+1).
+        self.order = Claim(highest, min([highest, *(q + 1 for q in self.ending)]))
+
+    @property
+    def evaluations(self) -> int:
+        return self.methods[max(self.methods)].evaluations
+
+    def phases(self, steps: int, noise_free_end: bool = False) -> list:
+        ending = self.ending if self.last != "full" else ()
+        orders = [max(self.methods)] * max(0, steps - len(ending)) + [*ending][-steps:]
+        return [*orders[:-1], 1] if noise_free_end else orders
+
+    def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
+        return self.methods[phase].step(f, window, carry, "lower" if phase == 1 else "full")
+
+    def key(self) -> dict:
+        return {"last": self.last, **{str(order): method.key() for order, method in self.methods.items()}}
+
+
 def form_of(data: Any, prediction: str | None) -> str:
     """The prediction that exact data run on: their own, or the one asked for ("data" unless told otherwise)."""
     chosen = prediction or data.prediction or "data"

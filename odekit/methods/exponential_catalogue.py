@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from odekit.algebra.exponential import ExponentialTableau, classical_order
@@ -12,10 +13,15 @@ from odekit.algebra.exponential_multistep import ExponentialMultistep
 from odekit.exceptions import unknown
 from odekit.methods import files
 from odekit.methods.base import Method
-from odekit.methods.exponential import ExponentialRungeKutta
+from odekit.methods.exponential import ExponentialRungeKutta, MixedOrders
 from odekit.methods.exponential_multistep import ExponentialFormula
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.unipc import UniPC
+
+FIRST = {
+    "dpm-solver-1": ("noise", "Lu et al. 2022 (arXiv 2206.00927), eq. 3.7; DDIM"),
+    "dpmpp-1": ("data", "Lu et al. 2022 (arXiv 2211.01095), section 4; DDIM"),
+}
 
 STATED: dict[str, dict[str, str]] = {
     "dpm-solver-2": {"r1": "1/2"},
@@ -110,11 +116,9 @@ def _any(name: str) -> Callable[..., Method]:
     return _signed(make, ANY[name])
 
 
-def _first_order(name: str, prediction: str, source: str) -> Callable[..., Method]:
-    def make() -> Method:
-        return ExponentialRungeKutta(replace(_exact("etd1"), name=name, source=source), prediction)
-
-    return make
+def _first(name: str) -> Method:
+    prediction, source = FIRST[name]
+    return ExponentialRungeKutta(replace(_exact("etd1"), name=name, source=source), prediction)
 
 
 def _multistep(
@@ -146,11 +150,16 @@ def _unipc(order: int, corrector: bool) -> Callable[..., Method]:
     return make
 
 
+def _fast(last: str = "2") -> Method:
+    parts = {1: _first("dpm-solver-1"), 2: one_step("dpm-solver-2", "noise"), 3: one_step("dpm-solver-3", "noise")}
+    return MixedOrders("dpm-solver-fast", "Lu et al. 2022 (arXiv 2206.00927), section 3.4", parts, last)
+
+
 METHODS: dict[str, Callable[..., Method]] = {
-    "dpm-solver-1": _first_order("dpm-solver-1", "noise", "Lu et al. 2022 (arXiv 2206.00927), eq. 3.7"),
-    "dpmpp-1": _first_order("dpmpp-1", "data", "Lu et al. 2022 (arXiv 2211.01095), section 4"),
+    **{name: partial(_first, name) for name in FIRST},
     **{name: _stated(name) for name in STATED},
     **{name: _any(name) for name in ANY},
+    "dpm-solver-fast": _fast,
     "dpmpp-3m": _dpmpp_3m,
     "dpmpp-3m-corrected": _dpmpp_3m_corrected,
     "res-2m": _res_2m,
