@@ -13,8 +13,9 @@ from odekit.exceptions import MethodError, OdekitError, unknown
 from odekit.methods.reading import MAX_LIST, Data, Visit, flows, matrix, number, substituted, table, vector
 from odekit.methods.tableau import MAX_ORDER, MAX_TEXT, Tableau, check_label, exact, shown
 
-MAX_TERMS = 3000  # of a polynomial in the step ratios
-MAX_ROOTS = 16  # the degree of the field that the roots beside step ratios make
+# Of a rational function in the step ratios: terms of its numerator, degree of the common denominator of a sum, degree
+# of the field its roots make. Beyond, greatest common divisors take minutes.
+MAX_TERMS, MAX_COMMON, MAX_ROOTS = 13_000, 6, 4
 
 PREDICTIONS = ("noise", "data", "velocity", "score", "edm", "r-noise", "l-noise")
 WEIGHTS = ("interpolating", "lumped")
@@ -146,36 +147,46 @@ def _multistep(fields: dict[str, Any]) -> Any:
     from odekit.algebra.multistep import from_text
 
     fields = _labelled(fields)
-    for key in ("alpha", "beta"):
-        for i, text in enumerate(fields[key], start=1):
-            _check_size(f"entry {i} of {key}", text, len(fields["alpha"]) - 2)
+    _check_size({key: fields[key] for key in ("alpha", "beta")}, len(fields["alpha"]) - 2)
     return from_text(**fields)
 
 
-def _check_size(where: str, text: str, count: int) -> None:
-    """Refuse, before it is expanded, what would be a large polynomial in `count` step ratios, or have many roots."""
+def _check_size(parts: Mapping[str, Sequence[str]], count: int) -> None:
+    """Refuse, before it is expanded, what is a large polynomial in `count` step ratios, or lies in a large field."""
     from sympy import Pow
 
     from odekit.expressions import parse
 
-    expression = parse(text, (f"w{j}" for j in range(1, count + 1)))
-    degree = max(_degrees(expression))
-    if comb(degree + count, count) > MAX_TERMS:
-        raise MethodError(f"{where}: a rational function of degree {degree} in {count} step ratios is not read")
-    if prod(e.exp.q for e in expression.atoms(Pow) if e.is_number and e.exp.is_Rational) > MAX_ROOTS:
-        raise MethodError(f"{where}: more roots than are read")
+    roots = set()
+    for key, texts in parts.items():
+        for i, text in enumerate(texts, start=1):
+            expression = parse(text, (f"w{j}" for j in range(1, count + 1)))
+            above, below, common = _degrees(expression)
+            degree = max(above, below)
+            if comb(degree + count, max(count, 0)) > MAX_TERMS or common > MAX_COMMON:
+                raise MethodError(f"entry {i} of {key}: a rational function of degree {degree} is too large here")
+            roots |= {e for e in expression.atoms(Pow) if e.is_number and not e.is_Rational}
+    if count > 0 and prod(e.exp.q for e in roots) > MAX_ROOTS:
+        raise MethodError("entries with step ratios have one square or cube root at most, or two square roots")
 
 
-def _degrees(e: Any) -> tuple[int, int]:
-    """Bounds on the degrees of a numerator and a denominator of an expression."""
+def _degrees(e: Any) -> tuple[int, int, int]:
+    """Bounds on the degrees of numerator and denominator, and of the common denominators of sums on the way."""
     if e.is_Symbol:
-        return 1, 0
+        return 1, 0, 0
     if e.is_Pow and e.exp.is_Integer:
-        above, below = _degrees(e.base)
-        return (above * int(e.exp), below * int(e.exp)) if e.exp > 0 else (below * -int(e.exp), above * -int(e.exp))
-    parts = [_degrees(a) for a in e.args] if e.is_Add or e.is_Mul else [(0, 0)]
-    below = sum(b for _, b in parts)
-    return (max(a + below - b for a, b in parts) if e.is_Add else sum(a for a, _ in parts)), below
+        *sides, common = _degrees(e.base)
+        above, below = sides if e.exp > 0 else reversed(sides)
+        return above * abs(int(e.exp)), below * abs(int(e.exp)), common
+    parts = [_degrees(a) for a in e.args] if e.is_Add or e.is_Mul else [(0, 0, 0)]
+    below, common = sum(b for _, b, _ in parts), max(c for *_, c in parts)
+    if e.is_Add:
+        return (
+            max(a + below - b for a, b, _ in parts),
+            below,
+            max(common, below if sum(b > 0 for _, b, _ in parts) > 1 else 0),
+        )
+    return sum(a for a, *_ in parts), below, common
 
 
 def _exponential(fields: dict[str, Any]) -> Any:
