@@ -182,10 +182,11 @@ def nodes(steps: int, ratios: Sequence[Any] | None = None, symbolic: bool = Fals
         ratios = [exact_number(w) for w in ratios]
         if len(ratios) != steps - 1 or not all(is_symbolic(w) or w > 0 for w in ratios):
             raise AlgebraError(f"a method of {steps} steps needs {steps - 1} positive ratios, not {len(ratios)}")
-    return _nodes(ratios)
+    return nodes_at(ratios)
 
 
-def _nodes(ratios: Sequence[Any]) -> tuple[Any, ...]:
+def nodes_at(ratios: Sequence[Any]) -> tuple[Any, ...]:
+    """The nodes for ratios of any kind, vectors over the steps of a grid among them; unchecked."""
     one = ratios[0] ** 0 if ratios else Fraction(1)
     found, length = [one, one * 0], one
     for w in ratios:
@@ -244,7 +245,7 @@ def from_text(
     roots = frozenset(root for v in found for root in v.atoms(Pow) if root.is_number and not root.is_Rational)
     ratios = field_of_ratios(steps - 1, roots)
     entries = [ratios[0].field.from_expr(v) for v in found] if ratios else [plain(v) for v in found]
-    return Multistep(name, _nodes(ratios), tuple(entries[: steps + 1]), tuple(entries[steps + 1 :]), order, source)
+    return Multistep(name, nodes_at(ratios), tuple(entries[: steps + 1]), tuple(entries[steps + 1 :]), order, source)
 
 
 # The classical families.

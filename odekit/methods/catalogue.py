@@ -8,14 +8,15 @@ from typing import Any
 from odekit.algebra import compositions
 from odekit.algebra.exponential import ExponentialTableau
 from odekit.algebra.exponential_multistep import ExponentialMultistep
+from odekit.algebra.multistep import Multistep
 from odekit.algebra.splitting import Splitting
 from odekit.algebra.splitting_files import Processed
 from odekit.exceptions import MethodError
-from odekit.methods import files
+from odekit.methods import files, multistep
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
 from odekit.methods.exponential_catalogue import METHODS, from_exponential, from_formula, one_step
-from odekit.methods.implicit import adams_moulton, bdf, implicit_runge_kutta
+from odekit.methods.implicit import implicit_runge_kutta
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.splitting import Composition, composition
 from odekit.methods.tableau import Tableau
@@ -103,8 +104,7 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     "heun-edm": _heun_edm,
     **{f"ab-{k}": _bashforth(k) for k in range(1, 9)},
     **{f"abm-{k}": _moulton_pair(k) for k in range(2, 9)},
-    **{f"am-{k}": adams_moulton(k) for k in range(1, 7)},
-    **{f"bdf-{k}": bdf(k) for k in range(1, 7)},
+    **{name: multistep.named(name) for name in multistep.NAMES},
     **{f"exponential-ab-{k}": _exponential(k) for k in range(1, 7)},
     **{f"deis-tab-{q}": _deis(q, "t", "deis-tab") for q in range(4)},
     **{name: _splitting(name) for name in compositions.names()},
@@ -129,6 +129,7 @@ MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {
     Processed: composition,
     ExponentialTableau: from_exponential,
     ExponentialMultistep: from_formula,
+    Multistep: multistep.from_formula,
 }
 """For each kind of exact data, what gives the factory of a method that runs; a factory's parameters are its options."""
 

@@ -1,4 +1,4 @@
-"""Implicit methods: Runge-Kutta with coupled or successive stages, Adams-Moulton and BDF on any grid.
+"""Implicit methods: the Newton iteration they share, and Runge-Kutta with coupled or successive stages.
 
 Their steps are not straight-line programs: they solve Y = base + M F(Y) by Newton's method, so they run eagerly. All
 solve to a stated relative tolerance ``tol`` (1e-14 by default), or as far as the state's floating-point type allows:
@@ -14,10 +14,7 @@ import torch
 
 from odekit.exceptions import DivergenceError, MethodError, ModelError, PredictionError
 from odekit.fields.coordinates import Coordinates, dot
-from odekit.fields.weights import weights
-from odekit.methods import files
 from odekit.methods.base import Claim, Method
-from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.tableau import Tableau, is_zero
 
 TOLERANCE = 1e-14
@@ -26,8 +23,6 @@ SLOW = 0.1
 """A Newton iteration that leaves more than this fraction of the error asks for new Jacobians."""
 
 EXPLICIT = {1: "euler", 2: "heun2", 3: "kutta3", 4: "rk4", 5: "dp5", 6: "verner6"}
-STARTERS = {1: "implicit-euler", 2: "sdirk2", 3: "radau-iia-2", 4: "sdirk4", 5: "radau-iia-3", 6: "gauss-3"}
-"""The one-step method of each order that starts a multistep method of one order more, which loses nothing by it."""
 
 
 class Implicit(Method):
@@ -120,121 +115,6 @@ class ImplicitRungeKutta(Implicit):
         return {"family": self.family, **parts, "prediction": str(self.prediction), "tol": self.tol}
 
 
-class _Multistep(Implicit):
-    """A k-th order formula with a start: "rising" orders, or a one-step method given as ``starter``."""
-
-    family = "multistep"
-    lowest = 1
-    """The order of the formula that needs no past."""
-
-    def __init__(self, order: int, start: str, starter: Method | None, tol: float):
-        super().__init__(tol)
-        self.k, self.start, self.starter = order, start, starter
-        self.history = max(order - self.lowest, 0)
-        # A first step with local error h^(lowest + 1) costs the global order whatever exceeds it.
-        reached = order if starter or not self.history else min(order, self.lowest + 1)
-        self.order = Claim(order, reached)
-
-    def phases(self, steps: int, noise_free_end: bool = False) -> list:
-        opening = ["start" if self.starter else i + self.lowest for i in range(min(steps, self.history))]
-        return opening + [self.k] * (steps - len(opening))
-
-    def key(self) -> dict:
-        start = self.starter.key() if self.starter else self.start
-        orders = [self.k, *self.order]
-        return {"family": self.family, "name": self.name, "order": orders, "start": start, "tol": self.tol}
-
-
-class AdamsMoulton(_Multistep):
-    """Adams-Moulton of order k (k - 1 steps): x_next = x + sum_j w_j N_j, N interpolated at t_next, t, t_prev, ...
-
-    In the velocity and in time; order 1 is implicit Euler, order 2 the trapezoidal rule.
-    Source: Hairer, Norsett & Wanner 1993, section III.1, eq. (1.9), and III.5 for variable steps.
-    """
-
-    lowest = 2
-
-    def __init__(self, order: int, start: str = "rising", starter: Method | None = None, tol: float = TOLERANCE):
-        if not 1 <= order <= 12:
-            raise MethodError(f"order {order} of an Adams-Moulton method: expected 1 to 12")
-        super().__init__(order, start, starter, tol)
-        self.name, self.source = f"am-{order}", "Hairer, Norsett & Wanner 1993, III.1, eq. (1.9)"
-        self.plannable_variant = f"use its PECE variant 'abm-{max(order, 2)}', which is a Plan"
-
-    def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
-        t_next, t = window[:2]
-        x = carry["x"]
-        if phase == "start":
-            known = carry.get("N") or (f.predict(x, t),)
-            moved = self.starter.step(f, window, {"x": x}, "last")["x"]
-            ahead = f.predict(moved, t_next)
-        else:
-            order = phase
-            known = carry.get("N") or ((f.predict(x, t),) if order > 1 else ())
-            own, *old = (float(w) for w in weights(f, t_next, t, (t_next, *window[1:order]), "t"))
-            base = x + dot(old, known)
-            moved = self._solve([lambda u: f.predict(u, t_next)], [base], [[own]], x, t_next)[0]
-            ahead = (moved - base) / own
-        kept = (ahead, *known)[: self.k - 1]
-        return {"x": moved, "N": kept} if kept else {"x": moved}
-
-    def carry_from(self, f: Coordinates, instants: list, states: list) -> dict:
-        pairs = list(zip(states, instants, strict=True))[: self.k - 1]
-        return {"x": states[0], "N": tuple(f.predict(x, at) for x, at in pairs)}
-
-
-class BDF(_Multistep):
-    """Backward differentiation of order k: the derivative at t_next of the polynomial through k + 1 states is N there.
-
-    In the velocity and in time, with the coefficients of the grid's own steps. Zero-stable to order 6 where steps are
-    equal; A-stable to order 2.
-    Source: Hairer, Norsett & Wanner 1993, section III.1, eq. (1.22'), and III.5 for variable steps.
-    """
-
-    def __init__(self, order: int, start: str = "rising", starter: Method | None = None, tol: float = TOLERANCE):
-        if not 1 <= order <= 6:
-            raise MethodError(f"order {order} of a BDF method: expected 1 to 6 (beyond, none is zero-stable)")
-        super().__init__(order, start, starter, tol)
-        self.name, self.source = f"bdf-{order}", "Hairer, Norsett & Wanner 1993, III.1, eq. (1.22')"
-        self.plannable_variant = (
-            f"it has no explicit form; the Adams pair of its order, 'abm-{max(order, 2)}' (PECE), is a Plan"
-        )
-
-    def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
-        x, t_next = carry["x"], window[0]
-        past = (x, *carry.get("past", ()))
-        if phase == "start":
-            moved = self.starter.step(f, window, {"x": x}, "last")["x"]
-        else:
-            own, old = self.coefficients([float(at.time) for at in window[: phase + 1]])
-            base = dot(old, past)
-            moved = self._solve([lambda u: f.predict(u, t_next)], [base], [[own]], x, t_next)[0]
-        kept = past[: self.k - 1]
-        return {"x": moved, "past": kept} if kept else {"x": moved}
-
-    @staticmethod
-    def coefficients(times: Sequence[float]) -> tuple[float, list[float]]:
-        """(gamma, [a_1, ...]) of x_0 = gamma x'_0 + sum_j a_j x_j for states at ``times``, newest first.
-
-        >>> own, old = BDF.coefficients([2.0, 1.0, 0.0])
-        >>> round(own, 12), [round(a, 12) for a in old]
-        (0.666666666667, [1.333333333333, -0.333333333333])
-        """
-        newest, *others = times
-        own = 1 / sum(1 / (newest - t) for t in others)
-        old = []
-        for j, node in enumerate(others):
-            slope = 1 / (node - newest)
-            for i, other in enumerate(others):
-                if i != j:
-                    slope *= (newest - other) / (node - other)
-            old.append(-own * slope)
-        return own, old
-
-    def carry_from(self, f: Coordinates, instants: list, states: list) -> dict:
-        return {"x": states[0], "past": tuple(states[1 : self.k])}
-
-
 def solve_stages(
     fields: Sequence[Callable], base: Sequence[torch.Tensor], matrix: Sequence, guess, tol: float, where: str
 ) -> list[torch.Tensor]:
@@ -319,30 +199,3 @@ def _jacobian(g: Callable, y: torch.Tensor, slope: torch.Tensor, shape: torch.Si
 def implicit_runge_kutta(tableau: Tableau, prediction: Any = "velocity", tol: float = TOLERANCE) -> Method:
     """An implicit tableau as a method, in raw coordinates unless told otherwise."""
     return ImplicitRungeKutta(tableau, prediction, tol)
-
-
-def adams_moulton(k: int) -> Callable[..., Method]:
-    """The factory of am-k; ``start``: "rising" or a tableau's name, by default one of order k - 1 at least."""
-    return _factory(AdamsMoulton, k)
-
-
-def bdf(k: int) -> Callable[..., Method]:
-    """The factory of bdf-k; ``start`` as for `adams_moulton`."""
-    return _factory(BDF, k)
-
-
-def _factory(kind: type[_Multistep], k: int) -> Callable[..., Method]:
-    def make(start: str | None = None, tol: float = TOLERANCE) -> Method:
-        return kind(k, *_start(start, k, kind, tol), tol)
-
-    return make
-
-
-def _start(name: str | None, k: int, kind: type[_Multistep], tol: float) -> tuple[str, Method | None]:
-    """The start's name and, if it is a one-step method, the method."""
-    if name is None:
-        name = "rising" if k <= kind.lowest else STARTERS.get(k - 1, "dop853")
-    if name == "rising":
-        return name, None
-    tableau = files.get(name)
-    return name, RungeKutta(tableau) if tableau.kind == "explicit" else ImplicitRungeKutta(tableau, tol=tol)
