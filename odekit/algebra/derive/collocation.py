@@ -10,7 +10,6 @@ from odekit.algebra.derive.rk_forms import beside, made, number, tidy, whole
 from odekit.algebra.numbers import is_zero
 from odekit.algebra.polynomials import polynomial, real_roots
 from odekit.algebra.trees import AlgebraError
-from odekit.methods.tableau import MAX_ORDER, MAX_STAGES
 
 GUARD = 20
 """Digits beyond the printed ones."""
@@ -119,6 +118,8 @@ def _order(c: Sequence, b: Sequence) -> int:
 
 
 def _family(name: str, stages: Any, digits: Any) -> Derivation:
+    from odekit.methods.tableau import MAX_ORDER, MAX_STAGES
+
     found = FAMILIES[name]
     s = whole("stages", stages, range(1, MAX_STAGES + 1))
     order = 2 * s - found.below

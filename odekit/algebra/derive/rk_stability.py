@@ -28,7 +28,7 @@ def maximum_stability(stages: Any, order: Any = 1, interval: str = "real", dampi
     >>> from odekit.algebra import stability_function
     >>> chebyshev = maximum_stability(3)
     >>> print(stability_function(chebyshev.method), stability_function(chebyshev.method).real_interval)
-    1 z^0 + 1 z^1 + 4/27 z^2 + 4/729 z^3 18.0
+    1 + z + 4/27 z^2 + 4/729 z^3 18.0
     """
     order = whole("order", order, (1, 2))
     s = whole("stages", stages, range(order, MOST + 1))

@@ -61,14 +61,14 @@ CASES: dict[tuple[int, str], Case] = {
     (4, "c2=1"): Case(("0", "1", "1/2", "1"), {"b4": "1/18"}, ("b4",), {}, _KUTTA),
     (5, "generic"): Case(
         ("0", "c2", "c3", "c4", "c5", "1"),
-        {"c2": "1/4", "c3": "1/4", "c4": "1/2", "c5": "3/4", "a43": "1"},
+        {"c2": "1/4", "c3": "1/4", "c4": "1/2", "c5": "3/4", "a43": "1/2"},
         (
             *("c2", "c3", "c4", "c5", "c3 - 1", "c4 - 1", "c5 - 1", "c3 - c4", "c3 - c5", "c4 - c5"),
             "10*c3*c4 - 5*c3 - 5*c4 + 3",
             "30*c3*c4*c5 - 20*(c3*c4 + c3*c5 + c4*c5) + 15*(c3 + c4 + c5) - 12",
         ),
         {},
-        "Butcher 1964; Hairer, Norsett, Wanner I, section II.5; the defaults: Butcher 1964",
+        "Butcher 1964; Hairer, Norsett, Wanner I, section II.5; the defaults: Butcher 2016, (236a)",
     ),
 }
 
