@@ -5,7 +5,9 @@
 'pass'
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 
 _HOMES = {
     "OrderEstimate": "order",
@@ -13,6 +15,9 @@ _HOMES = {
     "convergence": "measure",
     "local_error": "measure",
     "certify_callable": "blackbox",
+    "certify": "certify",
+    "CertificatePage": "certify",
+    "stability": "stability",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 
@@ -23,3 +28,14 @@ def __getattr__(name: str):
         raise AttributeError(f"module 'analysis' has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(f"analysis.{_HOMES[name]}"), name)
     return found
+
+
+class _Package(ModuleType):
+    """Importing the module analysis.certify must not hide the function of that name: `analysis.certify("rk4")`."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -93,12 +93,15 @@ def _problem_options(command: Callable) -> Callable:
     return command
 
 
+def _check_file(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
+    """Refuse, before anything is measured, a file that cannot be written."""
+    if path not in (None, "-") and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise click.UsageError(f"{option.opts[0]} {path}: expected a file in a folder that exists")
+    return path
+
+
 JSON = click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    callback=lambda *arguments: _check_json(*arguments),
-    help="Write the results to FILE ('-': stdout).",
+    "--json", "json_path", metavar="FILE", callback=_check_file, help="Write the results to FILE ('-': stdout)."
 )
 FRESH = click.option("--fresh", is_flag=True, help="Measure again, whatever was measured before.")
 STEPS = click.option("--steps", metavar="N,N,...", help="The step counts of the ladder, e.g. 8,16,32,64.")
@@ -168,38 +171,49 @@ def verify(methods, process, prediction, problem, grid, steps, kind, json_path, 
 
 
 @odekit.command()
-@click.argument("sampler", metavar="MODULE:CALLABLE")
-@click.option("--order", "claim", type=float, help="The order it claims; without one the verdict is undetermined.")
+@click.argument("what", metavar="METHOD|FILE.toml|MODULE:CALLABLE")
+@click.option("--order", "claim", type=float, help="The order to hold it to (default: its own; a sampler has none).")
 @_problem_options
 @STEPS
+@click.option("--html", "html_path", metavar="FILE", callback=_check_file, help="Write the page with its figures.")
 @JSON
-def certify(sampler, claim, process, prediction, problem, grid, steps, json_path) -> int:
-    """Measure somebody else's sampler(model, x, times) -> x: order, nearest known method, wasted evaluations."""
-    from analysis.blackbox import certify_callable, load_callable
-    from analysis.problems import cases
-    from analysis.verify import verdict_of
+def certify(what, claim, process, prediction, problem, grid, steps, html_path, json_path) -> int:
+    """Certify a method by three routes: a proof from its coefficients, its local and its global slope.
+
+    A METHOD is a name from `odekit list` or of the algebra's lists (krogstad4, strang, sra1, ...), a file is a method
+    file, MODULE:CALLABLE a sampler(model, x, times) -> x or a function without arguments that makes a method.
+    """
+    from analysis.cache import write_atomically
+    from analysis.certify import certify as certificate_of
 
     if claim is not None and not abs(claim) < 100:
         raise click.UsageError(f"--order {claim}: expected a number, e.g. 3")
-    case = cases(process, prediction, problem, grid)[0]
     _one_thread()
-    rows = certify_callable(load_callable(sampler), case, claim, _steps(steps), name=sampler)
-    if not _write_json(json_path, {"results": rows}) or json_path != "-":
-        for row in rows:
-            _tell(row)
-    return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
+    page = certificate_of(what, claim, process, prediction, problem, grid, _steps(steps))
+    if html_path:
+        write_atomically(html_path, page.to_html())
+    if not _write_json(json_path, {"certificate": page.to_dict(), "results": page.rows}) or json_path != "-":
+        click.echo(page)
+    return HOLDS if page.verdict == "pass" else DOUBTFUL
 
 
 @odekit.command()
 @click.argument("methods", nargs=-1, metavar="[METHOD]...")
 @_problem_options
 @click.option("--folder", default="figures", show_default=True, help="Where the figures go.")
+@click.option("--stability", is_flag=True, help="Draw stability regions and order stars instead, one METHOD each.")
 @FRESH
-def figures(methods, process, prediction, problem, grid, folder, fresh) -> int:
+def figures(methods, process, prediction, problem, grid, folder, stability, fresh) -> int:
     """Draw the convergence of several METHODs in one plot, and their local errors: PNG, SVG and PDF."""
     from analysis.figures import draw_figures
     from analysis.problems import cases
 
+    if stability:
+        from analysis.stability import SHOWN, draw_stability
+
+        for path in draw_stability(methods or SHOWN, Path(folder)):
+            click.echo(path)
+        return HOLDS
     names = [_method_name(name) for name in methods]
     case = cases(process, prediction, problem, grid)[0]
     _one_thread()
@@ -281,13 +295,6 @@ def _refuse_if_nothing_ran(rows: Sequence[dict[str, Any]]) -> None:
 
     if rows and all(row.get("refused") for row in rows):
         raise OdekitError(rows[0]["reason"].removeprefix("could not be measured: "))
-
-
-def _check_json(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
-    """Refuse, before anything is measured, a file that cannot be written."""
-    if path not in (None, "-") and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
-        raise click.UsageError(f"--json {path}: expected a file in a folder that exists")
-    return path
 
 
 def _write_json(path: str | None, document: dict[str, Any]) -> bool:

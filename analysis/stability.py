@@ -5,6 +5,7 @@ Every family answers one question on a raster: by how much does a step multiply 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from odekit.exceptions import OdekitError
 
 SIZE = 320  # points a side of a raster
 SHIFTS = (0.0, -1.0, -3.0, -8.0)  # values of z at which exponential methods are drawn over w
+SHOWN = ("rk4", "dp5", "radau-iia-3", "ab-4", "abm-4", "bdf-4", "krogstad4", "dpmpp-2m", "strang")
 FAR = 60.0  # a region that reaches this far is unbounded
 Growth = Callable[[np.ndarray], np.ndarray]
 
@@ -350,15 +352,14 @@ def _axes(axes: Any) -> Any:
         return pyplot.subplots(layout="constrained")[1]
 
 
-def draw_stability(methods: Sequence[Any], folder: Path, star: bool = False) -> list[Path]:
-    """One figure a method as PNG, SVG and PDF, and order stars beside the Runge-Kutta regions; the paths written."""
+def draw_stability(methods: Sequence[Any], folder: Path) -> list[Path]:
+    """A figure a method as PNG, SVG and PDF, of Runge-Kutta methods the order star as well; the paths written."""
     from analysis.figures import write
 
     paths = []
     for method in methods:
         found = stability(method)
-        stem = folder / f"stability-{found.name}"
-        paths += write(stem, found.plot)
-        if star and isinstance(found, Region) and found.variable.startswith("z") and found.locus is None:
+        paths += write(folder / f"stability-{found.name}", found.plot)
+        with contextlib.suppress(OdekitError):  # only Runge-Kutta methods have one
             paths += write(folder / f"order-star-{found.name}", stability(method, star=True).plot)
     return paths

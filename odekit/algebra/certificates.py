@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from odekit.algebra.trees import AlgebraError
-from odekit.exceptions import OdekitError, unknown
+from odekit.exceptions import unknown
 
 MAKERS = {
     "Tableau": "properties:certificate",
@@ -32,7 +32,7 @@ MAKERS = {
 }
 """For the type of an exact object, by name, what makes its certificate: loaded when it is asked for."""
 
-LISTS = ("exponential_methods", "compositions", "stochastic_tables", "linear_multistep")
+LISTS = ("exponential_methods", "compositions", "stochastic_tables", "multistep")
 """Where a name is looked up that the catalogue of running methods does not know."""
 
 
@@ -61,8 +61,6 @@ def exact_object(method: Any) -> Any:
         return exact_object(method_from(method))
     if isinstance(method, str | os.PathLike):
         return exact_object(_named(method))
-    if type(method).__name__ == "LinearMultistep":
-        return _on_equal_steps(method)
     if formulas := getattr(method, "formulas", None):  # by their points; those with fewer only start the method
         return formulas[max(formulas)]
     if _kind(method):
@@ -88,25 +86,13 @@ def _named(name: str | os.PathLike) -> Any:
     if not isinstance(name, str) or name.endswith(".toml") or name in methods.names():
         found = methods.get(name)
         return _implicit_multistep(found) or found
-    known = list(methods.names())
+    known = set(methods.names())
     for place in LISTS:
         module = import_module(f"odekit.algebra.{place}")
-        if place == "linear_multistep":
-            try:
-                return module.linear_multistep(name)
-            except OdekitError:
-                continue
         if name in module.names():
             return module.get(name)
-        known += module.names()
-    raise unknown("method", name, known)
-
-
-def _on_equal_steps(method: Any) -> Any:
-    """A LinearMultistep, whose coefficients run from the oldest point on, as a Multistep."""
-    from odekit.algebra.multistep import Multistep, nodes
-
-    return Multistep(method.name, nodes(method.steps), method.alpha[::-1], method.beta[::-1])
+        known.update(module.names())
+    raise unknown("method", name, sorted(known))
 
 
 def _implicit_multistep(method: Any) -> Any:

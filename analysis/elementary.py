@@ -1,0 +1,164 @@
+"""The order of somebody's sampler without any test problem: from the elementary weights of its own table.
+
+In the straight clock of its prediction a sampler that is consistent where the model is silent is one explicit
+Runge-Kutta method over the whole interval: y_k = y_0 + sum_j a_kj N_j, one stage an evaluation. Its elementary weights
+Phi(tree), divided by the length T of the interval to the power |tree|, tend to 1/gamma(tree) as its steps are made
+smaller, and a method of order p falls short of them by O(h^p), whatever the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from analysis.exact import ExactProblem
+from odekit.algebra.runge_kutta import elementary_weights
+from odekit.algebra.trees import Tree, table
+from odekit.exceptions import OdekitError
+from odekit.plan.dense import live
+
+GAUGES = (("velocity", "t"), ("noise", "kappa"), ("data", "alpha_over_sigma"))
+STEPS = (24, 48, 96)
+ROUNDING = 1e-11
+TREES = 4  # to which order they are asked where no claim says more
+
+
+@dataclass(frozen=True)
+class WeightsCertificate:
+    """Which trees a sampler gets right, at which rate; made by `of_sampler`.
+
+    `rates`: for each tree the last slope of |Phi/T^n - 1/gamma| against h, infinite where nothing but rounding is left;
+    `left`: that difference on the finest grid. `gauge`: the prediction in whose straight clock the table was read.
+    """
+
+    name: str
+    claimed: int | None
+    gauge: str
+    grid: str
+    limit: int
+    rates: dict[Tree, float]
+    left: dict[Tree, float]
+    off_clock: float
+    family = "sampler"
+
+    @property
+    def order(self) -> int:
+        """The order that all trees allow, at most `limit`."""
+        return min([self.limit, *(round(rate) for rate in self.rates.values() if math.isfinite(rate))])
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The first tree that holds the order back, with its value on the finest grid; none up to the limit."""
+        if self.order >= self.limit:
+            return ()
+        tree = next(t for t, rate in self.rates.items() if math.isfinite(rate) and round(rate) <= self.order)
+        value, wanted = 1 / tree.density + self.left[tree], f"1/{tree.density}" if tree.order > 1 else "1"
+        return (f"{tree}: {value:.8g} on {STEPS[-1]} steps, not {wanted}, off like h^{round(self.rates[tree])}",)
+
+    def findings(self) -> list[str]:
+        """Claims that do not hold, and evaluations at times that are not those of their states."""
+        found = []
+        if self.claimed is not None and self.order < min(self.claimed, self.limit):
+            found.append(f"order {self.order}, not {self.claimed} as claimed: {self.failing[0]}")
+        if self.off_clock > 1e-8:
+            gap = f"row sums and clock differ by up to {self.off_clock:.1e} of the interval"
+            found.append(
+                f"{gap}: evaluations at a noise level that is not their state's, or weights that miss the step"
+            )
+        return found
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(label, text) of everything, as a page shows it."""
+        more = f"; next: {self.failing[0]}" if self.failing else f" at least, all {len(self.rates)} trees"
+        return [
+            ("route", f"elementary weights of its own tables ({self.gauge}; {self.grid})"),
+            ("consistency", "yes" if self.order >= 1 else f"no: {self.failing[0]}"),
+            ("order", f"{self.order}{more}"),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        rates = {str(t): None if math.isinf(rate) else rate for t, rate in self.rates.items()}
+        return {
+            "name": self.name, "family": self.family, "claimed_order": self.claimed, "order": self.order,
+            "failing": list(self.failing), "gauge": self.gauge, "grid": self.grid, "rates": rates,
+            "findings": self.findings(),
+        }  # fmt: skip
+
+
+def of_sampler(
+    sampler: Callable, exact: ExactProblem, claim: float | None = None, name: str = ""
+) -> WeightsCertificate:
+    """The order of sampler(model, x, times) from its own tables, on the grids of a problem.
+
+    Raises TraceError for what is no straight-line program, OdekitError where no straight clock makes a table of it.
+    """
+    limit = max(1, min(math.ceil(claim) + 1, 6)) if claim is not None else TREES
+    trees, columns, off, gauge = table(limit), [], 0.0, ""
+    for n in STEPS:
+        A, b, c, length, gauge = _tableau(sampler, exact, n, gauge)
+        scale = length ** trees.orders.astype(float)
+        # A leaf is the state's way from the start, or the clock's: the same unless times are wrong.
+        both = (elementary_weights(trees, A[None], b[None], abscissae) / scale for abscissae in (None, c[None]))
+        gaps = [(weights - 1 / trees.density)[1:] for weights in both]
+        columns.append(np.where(abs(gaps[0]) >= abs(gaps[1]), *gaps))
+        off = float(abs(A.sum(axis=1) - c).max() / abs(length))
+    left = {trees[i + 1]: float(gap) for i, gap in enumerate(columns[-1])}
+    rates = {trees[i + 1]: _rate(np.abs(gap)) for i, gap in enumerate(np.array(columns).T)}
+    grid = exact.about().get("grid", "")
+    return WeightsCertificate(name, None if claim is None else int(claim), gauge, grid, limit, rates, left, off)
+
+
+def _rate(gaps: np.ndarray) -> float:
+    """The slope at which three gaps fall, the median one: a gap that changes sign has a wild slope on either side."""
+    if gaps[-1] <= ROUNDING:
+        return math.inf
+    a, b, c = np.log2(np.maximum(gaps, ROUNDING))
+    return float(np.median([a - b, b - c, (a - c) / 2]))
+
+
+def _tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tuple[Any, Any, Any, float, str]:
+    """(A, b, c, length, gauge) of the method that n steps are, over the whole interval."""
+    import odekit as ok
+
+    field, times = exact.field, exact.grid(n)
+    shape = tuple(exact.x.shape[1:])
+    plan = ok.trace(sampler, shape, process=field.process, prediction=field.prediction, grid=times)
+    tried = [pair for pair in GAUGES if pair[0] == gauge or not gauge]
+    for prediction, clock in tried:
+        if field.process is None and prediction != "velocity":
+            continue
+        try:
+            dense = (plan.reexpress(prediction) if field.process is not None else plan).dense()
+        except OdekitError:
+            continue
+        ends = times[[0, -1]]
+        here, (first, last) = _scale(field.process, prediction, dense.times), _scale(field.process, prediction, ends)
+        inputs, output = dense.inputs.numpy(), dense.output.numpy()
+        alive = live(dense)  # an evaluation that nothing uses is asked anywhere
+        stays = np.append((inputs[:, 0] * first / here)[alive], output[0] * first / last)
+        if abs(stays - 1).max() < 1e-8:
+            at = [_clock(field.process, clock, t) for t in (dense.times, ends)]
+            c = at[0] - at[1][0]
+            A, b = inputs[:, 1:] / here[:, None], output[1:] / last
+            return A[np.ix_(alive, alive)], b[alive], c[alive], float(at[1][1] - at[1][0]), prediction
+    raise OdekitError("in no straight clock (velocity, noise, data) does its state rest where the model is silent")
+
+
+def _scale(process: Any, prediction: str, times: torch.Tensor) -> np.ndarray:
+    """a(t) of the straight coordinates y = x / a."""
+    if prediction == "velocity":
+        return np.ones(len(times))
+    return np.array([float((process.alpha if prediction == "noise" else process.sigma)(t)) for t in times.tolist()])
+
+
+def _clock(process: Any, name: str, times: torch.Tensor) -> np.ndarray:
+    """A clock at some times."""
+    if name == "t":
+        return times.numpy()
+    return np.array([float(getattr(process, name)(t)) for t in times.tolist()])
