@@ -62,7 +62,9 @@ def _recipe(name: str, what: str) -> None:
         return _family(name, stages, digits)
 
     found = FAMILIES[name]
-    derived.__doc__ = f"""{what}, exact where its nodes are square roots, else to so many digits.
+    derived.__doc__ = f"""{what}.
+
+    Exact where the nodes are rational or square roots, else to `digits`. Raises AlgebraError beyond order 20.
 
     Source: {found.source}; Hairer, Wanner II, section IV.5.
     """
