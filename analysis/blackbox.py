@@ -99,7 +99,9 @@ def _measured(
 
     counts = [n for n in sorted(set(steps)) if n > 0] if steps else rungs(4)
     counts = list(dict.fromkeys(exact.period * max(1, round(n / exact.period)) for n in counts))
-    ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget=4000, adapt=steps is None)
+    ladder = climb(
+        error_at, counts, claim, exact.floor, exact.scale, budget=4000, adapt=steps is None, period=exact.period
+    )
     return as_row(exact, WITH_START, claim, ladder), ladder
 
 

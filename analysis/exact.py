@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ class ExactProblem:
         self.field, self.x, self.t_start, self.t_end, self.grid = field, x, t_start, t_end, grid
         self._about = about
         self.excitation: Any = None  # what it can testify to, an `odekit.problems.Excitation`, where that is known
+        self.testimony: Callable[[Any], Any] = lambda method: self.excitation  # the same, of one method
         self.period = 1  # step counts compare that are multiples of it
         self._history: dict[int, torch.Tensor] = {}
 
@@ -117,6 +119,7 @@ class ExactProblem:
         about = {**self._about, "grid": f"{self._about.get('grid', 'grid')}, steps 3 : 1 : 2"}
         other = ExactProblem(self.field, self.x, self.t_start, self.t_end, grid, about)
         other.period = 3
+        other.excitation, other.testimony = self.excitation, self.testimony
         other.__dict__ |= {"reference": self.reference, "_remainder": self._remainder}
         return other
 
@@ -170,6 +173,8 @@ def exact_problem(case: Case) -> ExactProblem:
     """The exact problem of a named case; kept, so that all methods share its reference and its history."""
     import odekit as ok
 
+    if case.rough:
+        return exact_problem(replace(case, rough=False)).rough()
     if not case.process:
         return of_problem(ok.problems.get(case.problem), case.grid)
     process = ok.processes.get(case.process)
@@ -207,6 +212,7 @@ def of_problem(problem: Any, grid: str = "time-uniform") -> ExactProblem:
     }
     exact = ExactProblem(problem.field, problem.x0, t_start, t_end, nodes, about)
     exact.excitation = problem.excitation
+    exact.testimony = getattr(problem, "testimony", exact.testimony)
     x, error = problem.solution(t_end)
     exact.__dict__["reference"] = x, float(error.square().mean().sqrt())
     return exact

@@ -65,13 +65,14 @@ def climb(
     scale: float = 1.0,
     budget: int = 20_000,
     adapt: bool = True,
+    period: int = 1,
 ) -> Ladder:
     """Measure errors at growing step counts; (error, evaluations) = error_at(steps), rounding = floor(steps).
 
     The ladder ends below the rounding floor, when the evaluations spent reach `budget`, or, with `adapt`, when the
     slope has settled at a small error. With `adapt` a ladder that has reached rounding before its slope settled (the
-    error of a method of order eight is gone after five rungs) gets rungs between its last ones. None of this looks at
-    the claim, so the claim cannot choose its window.
+    error of a method of order eight is gone after five rungs) gets rungs between its last ones, multiples of `period`.
+    None of this looks at the claim, so the claim cannot choose its window.
     """
     rungs_done: dict[int, tuple[float, int]] = {}
     under, rounded_at = 0, None
@@ -90,7 +91,7 @@ def climb(
                 break
     if adapt and rounded_at and not _estimate(rungs_done, None, floor).width <= SETTLED:
         last = sorted(rungs_done)[-FILLED:]
-        between = {round(math.sqrt(a * b)) for a, b in zip(last[:-1], last[1:], strict=True)}
+        between = {period * round(math.sqrt(a * b) / period) for a, b in zip(last[:-1], last[1:], strict=True)}
         rungs_done |= {n: error_at(n) for n in sorted(between - set(last))}
     done = dict(sorted(rungs_done.items()))
     errors, evaluations = zip(*done.values(), strict=True) if done else ((), ())

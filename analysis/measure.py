@@ -86,15 +86,15 @@ def convergence(
     if kind not in (FORMULA, WITH_START):
         raise OdekitError(f"kind {kind!r}: expected {FORMULA!r} or {WITH_START!r}")
     claim = claim if claim is not None else (method.order.formula if kind == FORMULA else method.order.method)
-    counts = _counts(steps, 1 + history_of(method), method.name)
+    counts = _counts(steps, 1 + history_of(method), method.name, exact.period)
     runner = without_last(method) if kind == FORMULA else method
 
     def error_at(n: int) -> tuple[float, int]:
         history = exact.history(n, 1 + history_of(method)) if kind == FORMULA else None
         return _error(runner, exact, n, history)
 
-    ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget, adapt=steps is None)
-    row = covered({"method": method.name, **as_row(exact, kind, claim, ladder)}, exact)
+    ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget, adapt=steps is None, period=exact.period)
+    row = covered({"method": method.name, **as_row(exact, kind, claim, ladder)}, exact, method)
     if kind == WITH_START:
         row |= {"few": few_evaluations(method, exact), "round_trip": round_trip(method, exact)}
     return Study(row, ladder)
@@ -209,9 +209,9 @@ def _exact(problem, t_start, t_end, grid, batch, seed) -> ExactProblem:
     return flow_problem(problem, t_start, t_end, grid, batch, seed)
 
 
-def _counts(steps: Sequence[int] | None, least: int, name: str) -> list[int]:
+def _counts(steps: Sequence[int] | None, least: int, name: str, period: int = 1) -> list[int]:
     if steps is None:
-        return [n for n in rungs(4) if n > least]
+        return list(dict.fromkeys(period * round(n / period) for n in rungs(4) if n > least))
     counts = sorted(set(int(n) for n in steps))
     if not counts or counts[0] < max(1, least):
         raise OdekitError(f"steps {list(steps)}: {name} needs whole numbers of at least {max(1, least)}")
@@ -238,9 +238,9 @@ def _run(
     return solution.x, int(solution.statistics.evaluations)
 
 
-def covered(row: dict[str, Any], exact: ExactProblem) -> dict[str, Any]:
+def covered(row: dict[str, Any], exact: ExactProblem, method: Any = None) -> dict[str, Any]:
     """The row, its verdict withheld where the problem cannot testify to the claim: it passes wrong methods too."""
-    claim, excitation = row["claimed_order"], exact.excitation
+    claim, excitation = row["claimed_order"], exact.testimony(method)
     if row["verdict"] != PASS or excitation is None or excitation.covers(claim):
         return row
     limit = f"{row['problem']} testifies to order {excitation.max_order} at most: {excitation.reason}"

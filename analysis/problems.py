@@ -22,7 +22,7 @@ class Case:
     process, prediction, problem, grid: catalogue names; the problem is a mixture, or a classical one, which has neither
     process nor prediction ("") and an interval and starting points of its own. batch: number of trajectories, drawn
     with `seed` from the exact marginal at the start. sharper: the mixture for methods so accurate that on `problem`
-    they reach rounding while their grids are still coarse ("": none).
+    they reach rounding while their grids are still coarse ("": none). rough: steps repeat the lengths 3, 1, 2.
     """
 
     process: str = "vp"
@@ -34,6 +34,7 @@ class Case:
     logsnr_start: float = LOGSNR_START
     logsnr_end: float = LOGSNR_END
     sharper: str = ""
+    rough: bool = False
 
     @property
     def name(self) -> str:
@@ -47,6 +48,21 @@ def default_cases() -> list[Case]:
     """Three processes and three predictions; their grids differ, so that each method sees steps uneven in its clock."""
     parts = (("vp", "noise", "logsnr"), ("rectified-flow", "velocity", "time-uniform"), ("cosine", "data", "edm"))
     return [Case(process, prediction, "trio", grid, sharper="trio-sharp") for process, prediction, grid in parts]
+
+
+def own_cases(method: Any) -> list[Case]:
+    """The cases of a method that cannot run on the default ones, because it needs a field of a kind of its own.
+
+    Splitting methods need a field made of parts. Those of Nystroem's kind are measured where the kinetic energy is
+    quadratic, as they require; all others where it is not, and no bracket of the parts vanishes, and on matrices, where
+    methods of order eight are not at rounding at once. On rough grids a processed method must undo its processor at
+    every change of the step.
+    """
+    if method.family != "splitting":
+        return []
+    general = "noncommuting-matrices" if method.order.formula > 6 else "relativistic-pendulums"
+    smooth, rough = ("pendulums", "pendulums") if method.nystrom else (general, "noncommuting-matrices")
+    return [Case("", "", smooth, "time-uniform"), Case("", "", rough, "time-uniform", rough=True)]
 
 
 def cases(process: str | None, prediction: str | None, problem: str | None, grid: str | None) -> list[Case]:

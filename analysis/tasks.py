@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.problems import Case
+from analysis.problems import Case, default_cases, own_cases
 from analysis.verify import Row, refused
 from odekit.exceptions import OdekitError
 
 KINDS = ("formula", "with start")
 BUDGET = 4000  # evaluations of a ladder; see `analysis.ladder.climb`
+CHEAP = 2  # times as many where no score is evaluated
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,22 @@ def order_tasks(
     kinds: Sequence[str] = KINDS,
     budget: int = BUDGET,
 ) -> list[OrderTask]:
-    """All claims of every method on every case, cases outermost: a worker that has a reference makes use of it."""
-    steps = None if steps is None else tuple(steps)
-    methods = list(methods)
-    return [OrderTask(method, case, tuple(kinds), steps, budget) for case in cases for method in methods]
+    """All claims of every method on every case, cases outermost: a worker that has a reference makes use of it.
+
+    Where the cases are the default ones, a method that needs a field of its own kind has its own.
+    """
+    from analysis.measure import method_of
+
+    steps, cases = None if steps is None else tuple(steps), list(cases)
+    usual = cases == default_cases()
+    chosen = {method: usual and own_cases(method_of(method)) or cases for method in methods}
+    every = dict.fromkeys(case for found in chosen.values() for case in found)
+    return [
+        OrderTask(method, case, tuple(kinds), steps, budget if case.process else CHEAP * budget)
+        for case in every
+        for method, found in chosen.items()
+        if case in found
+    ]
 
 
 def about_method(name: str) -> dict[str, Any]:

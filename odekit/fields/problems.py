@@ -156,3 +156,4 @@ def _rebuild(name: str, parameters: dict[str, Any]) -> Problem:
 # The rooms that enter problems; diffusion problems (mixtures under processes) join here.
 import odekit.fields.classical  # noqa: E402, F401
 import odekit.fields.mixtures  # noqa: E402, F401
+import odekit.fields.split  # noqa: E402, F401

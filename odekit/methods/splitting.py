@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from odekit.algebra.splitting import Splitting
 from odekit.algebra.splitting_files import Processed, splitting_data
 from odekit.exceptions import MethodError
@@ -55,8 +57,9 @@ class Composition(Method):
 
     def _steps_of_base(self, f: Coordinates) -> dict[str, Callable]:
         def by(method: Method) -> Callable:
-            def move(x: Any, t: Any, h: Any) -> tuple:
-                return method.step(f, (Instant(t + h), Instant(t)), {"x": x}, method.phases(1)[0])["x"], t + h
+            def move(x: Any, t: float, h: float) -> tuple:
+                window = tuple(Instant(torch.tensor(time, dtype=torch.float64)) for time in (t + h, t))
+                return method.step(f, window, {"x": x}, method.phases(1)[0])["x"], t + h
 
             return move
 
@@ -79,14 +82,14 @@ class Composition(Method):
         return {x: by(part.flow, x == field.clock) for x, part in parts.items()}, "".join(parts)
 
     def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
-        t_next, t = (instant.time for instant in window[:2])
+        t_next, t = (float(instant.time) for instant in window[:2])
         h = t_next - t
         if not self.processor:
             return {"x": _composed(f, f.kernel, carry["x"], t, h)}
         # The kernel goes on where it is as long as steps are equal: between two of one length a processor and its
         # inverse cancel. What leaves the kernel for the output costs the processor undone.
         inner, length = carry.get("kernel", (None, 0))
-        if inner is None or abs(float(h / length) - 1) > UNCHANGED:
+        if inner is None or abs(h / length - 1) > UNCHANGED:
             inner = _composed(f, f.processor, carry["x"], t, h)
         inner = _composed(f, f.kernel, inner, t, h)
         undone = tuple((x, -a) for x, a in reversed(f.processor))
