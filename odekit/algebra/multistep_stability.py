@@ -104,6 +104,25 @@ def zero_stable(method: Multistep) -> bool:
     return root_condition(method.alpha)
 
 
+def strongly_stable(method: Multistep) -> bool:
+    """Whether rho has no root on the unit circle but a simple 1, and none outside.
+
+    Where there is another, as in leapfrog's and Simpson's rule, errors of the start live on as an oscillation that no
+    step damps, and a dissipative problem makes grow: such methods are weakly stable.
+    Source: Hairer, Norsett, Wanner I, section III.9.
+
+    >>> from odekit.algebra.multistep import adams_bashforth, bdf, nystroem
+    >>> [strongly_stable(m) for m in (adams_bashforth(3), bdf(6), bdf(7), nystroem(2))]
+    [True, True, False, False]
+    """
+    quotient, total = [], Fraction(0)
+    for v in map(plain, _equal_steps(method)[0]):
+        total = total + v
+        quotient.append(total)
+    numbers = quotient if all(isinstance(v, Fraction) for v in quotient) else [float(v) for v in quotient]
+    return abs(numbers[-1]) < 1e-12 and is_schur(numbers[:-1])
+
+
 def violating_root(method: Multistep) -> tuple[complex, int] | None:
     """The root of rho that breaks zero-stability, with its multiplicity; None for a zero-stable method.
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from odekit.algebra import multistep as families
 from odekit.algebra.multistep import Multistep, is_null
+from odekit.algebra.multistep_stability import strongly_stable
 from odekit.exceptions import MethodError
 from odekit.fields.coordinates import Coordinates, dot
 from odekit.fields.predictions import prediction as resolve
@@ -253,7 +254,9 @@ def _start(formula: Multistep, name: str | None, prediction: Any, starters: dict
         if not rising:
             raise MethodError(f"{formula.name} comes without formulas of lower order: start with a tableau's name")
         return {"opening": rising}
-    tableau = files.get(name or starters.get(max(formula.order - 1, 1), "dop853"))
+    # An error of the start that nothing damps must be smaller than those of the steps.
+    enough = formula.order - int(strongly_stable(formula))
+    tableau = files.get(name or starters.get(max(enough, 1), "dop853"))
     if tableau.kind == "explicit":
         return {"starter": RungeKutta(tableau, prediction)}
     if formula.is_explicit:
