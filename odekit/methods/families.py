@@ -111,10 +111,7 @@ def _labelled(fields: dict[str, Any]) -> dict[str, Any]:
         if key in fields:
             _integer(key, fields[key], largest, least)
     if "start" in fields:
-        from odekit.methods import files
-
-        if fields["start"] not in files.names():
-            raise unknown("start", shown(fields["start"]).strip("'"), files.names())
+        check_label("start", fields["start"])
     return {key: value for key, value in fields.items() if key not in ("family", "start")}
 
 
