@@ -8,7 +8,7 @@ is a polynomial in the cosine of the angle: its real roots are isolated, signs b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -273,7 +273,7 @@ def real_interval(method: Multistep) -> Fraction | float:
     real, imaginary, length = _along_circle(method)
     cosines = [Fraction(-1), Fraction(1), *(c for c in real_roots(imaginary) if -1 < c < 1)]
     ends = [-value(real, c) / value(length, c) for c in cosines if value(length, c)]
-    found = _stable_until(ends, lambda x: is_stable_at(method, -x))
+    found = _stable_until(method, ends, lambda x: -x)
     return found if isinstance(found, Fraction) and found.denominator < 10**12 else float(found)
 
 
@@ -299,13 +299,15 @@ def imaginary_interval(method: Multistep) -> float:
     for c in real_roots(turns):
         if -1 < c < 1 and value(length, c):
             ends.append(Fraction(math.sqrt(1 - c * c)) * abs(value(imaginary, c) / value(length, c)))
-    return float(_stable_until(ends, lambda y: is_stable_at(method, QQ_I(QQ(0), QQ(y.numerator, y.denominator)))))
+    return float(_stable_until(method, ends, lambda y: QQ_I(QQ(0), QQ(y.numerator, y.denominator))))
 
 
-def _stable_until(ends: Sequence[Fraction], stable: Any) -> Fraction | float:
-    """The largest x such that all before it is stable, which may end at these points only."""
+def _stable_until(method: Multistep, ends: Sequence[Fraction], z: Callable[[Fraction], Any]) -> Fraction | float:
+    """The largest x such that all z(x) from 0 on are stable, which may end at these points only."""
+    if not is_stable_at(method, Fraction(0)):
+        return Fraction(0)
     marks = [Fraction(0), *sorted({x for x in ends if x > Fraction(1, 10**12)})]
     for left, right in zip(marks, [*marks[1:], 2 * marks[-1] + 1], strict=True):
-        if not stable((left + right) / 2):
+        if not is_stable_at(method, z((left + right) / 2)):
             return left
     return math.inf

@@ -229,6 +229,8 @@ def test_any_sequence_of_bounded_ratios():
 def test_equal_steps_are_meant():
     """Regions are those of equal steps: of the method's own formula there, where it has one."""
     assert real_interval(bdf(2, [2])) == math.inf and real_interval(adams_bashforth(2, symbolic=True)) == 1
+    doubled = from_text("m", 1, ["1", "-2", "1"], ["0", "1", "-1"])  # stable on (-2, 0), not at 0
+    assert is_stable_at(doubled, Fraction(-1)) and real_interval(doubled) == 0 == imaginary_interval(doubled)
     with pytest.raises(AlgebraError, match="equal steps"):
         real_interval(Multistep("m", nodes(2, [2]), (1, -1, 0), (0, 1, 0)))
     with pytest.raises(AlgebraError, match="rational"):
