@@ -1,4 +1,4 @@
-"""The command `odekit`: list | verify | certify | figures | report.
+"""The command `odekit`: list | verify | certify | derive | figures | report.
 
 Exit status 0 when every claim holds, 1 when one fails or is undetermined, 2 for bad input, which is one line on
 stderr naming what was wrong, what was expected and what is near it. Heavy imports wait inside the commands, so that
@@ -195,6 +195,42 @@ def certify(what, claim, process, prediction, problem, grid, steps, html_path, j
     if not _write_json(json_path, {"certificate": page.to_dict(), "results": page.rows}) or json_path != "-":
         click.echo(page)
     return HOLDS if page.verdict == "pass" else DOUBTFUL
+
+
+def _output(name: str, what: str) -> Callable:
+    return click.option(f"--{name}", metavar="FILE", callback=_check_file, help=f"Write {what} to FILE ('-': stdout).")
+
+
+@odekit.command()
+@click.argument("recipe", required=False, metavar="[RECIPE]")
+@click.argument("choices", nargs=-1, metavar="[CHOICE=VALUE]...")
+@_output("toml", "the method file")
+@_output("latex", "the coefficients as LaTeX")
+@_output("python", "source that runs without odekit")
+@_output("json", "coefficients, route and comparisons")
+def derive(recipe, choices, **paths) -> int:
+    """Derive a method: solve its order conditions, exactly, for the CHOICEs given; alone: list the recipes.
+
+    A CHOICE is one of the recipe's, or a free parameter of what it derives: `odekit derive explicit-runge-kutta order=3
+    c2=1/2 --toml my_rk3.toml`.
+    """
+    from analysis.cache import write_atomically
+    from analysis.derivations import derivation, listing, texts, told
+
+    if recipe is None:
+        click.echo("\n".join(listing()))
+        return HOLDS
+    found = derivation(recipe, choices)
+    paths = {name: path for name, path in paths.items() if path is not None}
+    lines, holds = told(found)
+    for name, text in texts(found, list(paths)).items():
+        if paths[name] == "-":
+            click.echo(text, nl=False)
+        else:
+            write_atomically(paths[name], text)
+    if "-" not in paths.values():
+        click.echo("\n".join(lines))
+    return HOLDS if holds else DOUBTFUL
 
 
 @odekit.command()

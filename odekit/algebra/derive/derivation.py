@@ -73,8 +73,10 @@ class Derivation:
     def certificate(self) -> Any:
         """The certificate of the method."""
         from odekit.algebra import certificate
+        from odekit.methods import catalogue
 
-        return certificate(self.method)
+        method = self.method
+        return certificate(catalogue.from_data(method) if isinstance(method, dict) else method)  # an Adams formula
 
     def toml(self) -> str:
         """The method file: `odekit verify` takes it."""
