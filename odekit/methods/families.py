@@ -201,18 +201,9 @@ def _exponential_multistep(fields: dict[str, Any]) -> Any:
 
 
 def _splitting(fields: dict[str, Any]) -> Any:
-    from odekit.algebra.processing import Processed
-    from odekit.algebra.splitting import Splitting
+    from odekit.algebra.splitting_files import splitting_from
 
-    fields = _labelled(fields)
-    if not isinstance(fields.get("nystrom", False), bool):
-        raise MethodError(f"nystrom must be true or false, got {shown(fields['nystrom'])}")
-    processor = fields.pop("processor", None)
-    kernel = Splitting(**fields)
-    if processor is None:
-        return kernel
-    digits = fields.get("digits")
-    return Processed(kernel, Splitting(f"{kernel.name}, processor", processor, kernel.order, kernel.source, digits))
+    return splitting_from(_labelled(fields))
 
 
 _CLASSES = {

@@ -145,17 +145,9 @@ def _multistep(t: Any) -> dict[str, Any]:
 
 
 def _splitting(t: Any) -> dict[str, Any]:
-    return {**_head(t), "digits": t.digits, "nystrom": t.nystrom or None, "steps": _flows(t)}
+    from odekit.algebra.splitting_files import splitting_data
 
-
-def _processed(t: Any) -> dict[str, Any]:
-    return {**_splitting(t.kernel), "processor": _flows(t.processor)}
-
-
-def _flows(t: Any) -> list[list[str]]:
-    if any(isinstance(v, float) or hasattr(v, "_mpf_") for v in t.exact):
-        raise MethodError(f"{t.name} has steps in floating point; a method file holds exact text")
-    return [[letter, str(value)] for letter, value in t.steps]
+    return {**_head(t), **splitting_data(t)}
 
 
 def _stochastic(t: Any) -> dict[str, Any]:
@@ -167,7 +159,7 @@ def _stochastic(t: Any) -> dict[str, Any]:
     return {**head, "kind": t.family, "coefficients": coefficients}
 
 
-_FAMILIES = {"Multistep": "multistep", "Splitting": "splitting"}
+_FAMILIES = {"Multistep": "multistep", "Splitting": "splitting", "Processed": "splitting"}
 
 
 def _head(t: Any) -> dict[str, Any]:
@@ -183,7 +175,7 @@ _DESCRIPTIONS = {
     "ExponentialTableau": _exponential,
     "ExponentialMultistep": _exponential_multistep,
     "Splitting": _splitting,
-    "Processed": _processed,
+    "Processed": _splitting,
     "StochasticTable": _stochastic,
 }
 """By the name of the type, so that nothing of the theory is loaded before it is needed."""
