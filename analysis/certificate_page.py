@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -96,7 +97,7 @@ def inline_svg(draw: Callable[[Any], Any], size: tuple[float, float] = (4.2, 3.5
         figure = Figure(layout="constrained")
         draw(figure.subplots())
         figure.savefig(text, format="svg", metadata={"Date": None})
-    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :]
     width, height = (72 * side for side in size)
     return svg.replace(f'width="{width:g}pt" height="{height:g}pt"', 'class="figure"', 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -63,10 +64,10 @@ def _equal(traced: list, grids: list[torch.Tensor], exact: ExactProblem) -> list
     import odekit as ok
 
     names = []
-    for name, method in _known():
-        with contextlib.suppress(OdekitError):  # a method that cannot be built there is not the one
-            if all(ok.same(p, ok.plan(method, exact.field, g)) for p, g in zip(traced, grids, strict=True)):
-                names.append(name)
+    for name in _known():
+        known = (_plan(exact, name, tuple(grid.tolist())) for grid in grids)
+        if all(b is not None and ok.same(a, b) for a, b in zip(traced, known, strict=True)):
+            names.append(name)
     return names
 
 
@@ -74,26 +75,41 @@ def _resembling(traced: Any, grid: torch.Tensor, exact: ExactProblem) -> Iterato
     """(evaluations in common, minus the largest difference, name, where they part) of methods that are near."""
     import odekit as ok
 
-    for name, method in _known():
-        with contextlib.suppress(OdekitError):
-            known = ok.plan(method, exact.field, grid)
-            gap, parting = ok.same(traced, known, tol=math.inf).gap, ok.same(traced, known).first_difference
-            if gap < NEAR:
-                place = re.match(r"evaluation (\d+) ", parting)
-                yield int(place[1]) if place else len(grid), -gap, name, parting
+    for name in _known():
+        known = _plan(exact, name, tuple(grid.tolist()))
+        if known is None:
+            continue
+        gap, parting = ok.same(traced, known, tol=math.inf).gap, ok.same(traced, known).first_difference
+        if gap < NEAR:
+            place = re.match(r"evaluation (\d+) ", parting)
+            yield int(place[1]) if place else len(grid), -gap, name, parting
 
 
-def _known() -> Iterator[tuple[str, Any]]:
+@functools.lru_cache(maxsize=4096)
+def _plan(exact: ExactProblem, name: str, times: tuple[float, ...]) -> Any:
+    """A known method's plan on a grid, kept for the next sampler; None where it cannot be built there."""
+    import odekit as ok
+
+    try:
+        return ok.plan(_known()[name], exact.field, torch.tensor(times, dtype=torch.float64))
+    except OdekitError:  # a method that cannot be built there is not the one
+        return None
+
+
+@functools.cache
+def _known() -> dict[str, Any]:
     """Every method that runs as a Plan, and those that can with a last step of order one."""
     import odekit as ok
 
+    known = {}
     for name in ok.methods.names():
         method = ok.methods.get(name)
         if method.is_plannable:
-            yield name, method
+            known[name] = method
             if method.history:
                 with contextlib.suppress(OdekitError):
-                    yield f"{name} with last='lower'", ok.methods.get(name, last="lower")
+                    known[f"{name} with last='lower'"] = ok.methods.get(name, last="lower")
+    return known
 
 
 def _named_grid(name: str, exact: ExactProblem, steps: int) -> torch.Tensor:

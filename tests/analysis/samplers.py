@@ -104,3 +104,8 @@ def without_times(model, x):
 
 
 number = 3
+
+
+def not_a_table():
+    """A factory of a tableau with a part that no tableau has."""
+    return {"A": [[0]], "b": [1], "Q": 1}

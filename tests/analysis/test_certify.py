@@ -1,12 +1,21 @@
-"""Other people's samplers: recognised by their tables, measured as they run, refused in one line when they break."""
+"""Certificates: three routes that agree, on right and wrong methods, and on samplers that other people wrote."""
 
 import json
+import re
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+import analysis
+from analysis.certificate_page import coefficients
 from analysis.cli import main
+from analysis.elementary import of_sampler
+from analysis.exact import exact_problem
+from analysis.problems import Case
+from odekit.exceptions import MethodError, TraceError
 
+CONTROLS = Path(__file__).parent.parent / "methods" / "data"
 SAMPLERS = Path(__file__).parent / "samplers.py"
 
 
@@ -97,7 +106,11 @@ def test_a_sampler_that_returns_nan_ends_and_says_so(certify):
         (["samplers:huen"], ["unknown callable", "did you mean 'heun'"]),
         (["no_such_module:f"], ["'no_such_module' cannot be imported"]),
         (["no_such_file.py:f"], ["'no_such_file.py' is no file"]),
-        (["heun"], ["module:callable"]),
+        (["heun"], ["unknown method 'heun'", "did you mean", "heun2"]),
+        (["samplers.py"], ["module:callable"]),
+        (["no-such-file.toml"], ["no-such-file.toml", "does not exist"]),
+        (["rk4", "--html", "no/such/folder/page.html"], ["--html no/such/folder/page.html"]),
+        (["samplers:not_a_table"], ["'Q' is none of its parts"]),
         (["samplers:"], ["module:callable"]),
         (["samplers:heun", "--order", "two"], ["'two' is not a valid float"]),
         (["samplers:heun", "--order", "nan"], ["--order nan"]),
@@ -113,3 +126,168 @@ def test_what_cannot_be_certified_is_refused_in_one_line(certify, arguments, nam
     assert err.startswith("odekit: ") and err.count("\n") == 1 and "Traceback" not in err
     for text in named:
         assert text in err, err
+
+
+# Methods: three routes on one page.
+
+
+def test_three_routes_agree_on_a_right_method():
+    page = analysis.certify("rk4")
+    assert page.verdict == "pass" and page.findings == []
+    assert page.order == 4 and page.failing[0] == "[tau,tau,tau,tau]: 5/24, not 1/5"
+    assert [route.verdict for route in page.routes.values()] == ["pass"] * 3
+    assert [float(route.order) for route in page.routes.values()] == pytest.approx([4, 4, 4], abs=0.1)
+    slope, low, high = page.observed
+    assert low <= slope <= high and page.principal_error.norm == pytest.approx(0.0145045823)
+
+
+def test_three_routes_agree_on_what_a_mutant_is():
+    """b, c, row sums and tall trees of Dormand-Prince are kept, hence all that is easy to check; the order is three."""
+    page = analysis.certify(CONTROLS / "dp5-mutant.toml")
+    assert page.verdict == "fail" and page.claim == 5 and page.order == 3
+    assert page.failing[0] == "[[tau,tau]]: 320251/3864000, not 1/12"
+    assert [route.verdict for route in page.routes.values()] == ["fail"] * 3
+    assert [float(route.order) for route in page.routes.values()] == pytest.approx([3, 3, 3], abs=0.1)
+    assert not any("disagree" in finding for finding in page.findings)
+
+
+def test_a_problem_that_cannot_testify_is_contradicted_by_the_algebra():
+    """On a linear autonomous field the control with RK4's stability polynomial is of order four, and says nothing."""
+    page = analysis.certify(CONTROLS / "four-stage.toml", problem="dahlquist")
+    assert page.verdict == "fail" and page.order == 2
+    assert page.routes["global slope"].order == pytest.approx(4, abs=0.1)
+    assert page.routes["global slope"].verdict == page.routes["local slope"].verdict == "undetermined"
+    assert "testifies to order 2 at most" in page.testimony and "unseen: [t,t]" in page.testimony
+    assert any("the routes disagree: algebra says 2, global slope 4" in finding for finding in page.findings)
+
+
+def test_a_mislabelled_file_exits_with_one(certify):
+    status, rows, out, _ = certify(CONTROLS / "four-stage.toml")
+    assert status == 1 and {row["verdict"] for row in rows} == {"fail"}
+    assert "order 2, not 4 as claimed: [tau,tau]: 1/4, not 1/3" in out
+
+
+def test_a_right_name_exits_with_zero_and_writes_its_page(certify, tmp_path):
+    path = tmp_path / "page.html"
+    status, rows, out, _ = certify("dpmpp-2m", "--html", path)
+    assert status == 0 and [row["kind"] for row in rows] == ["local", "formula", "with start"]
+    assert out.startswith("dpmpp-2m (exponential-multistep") and "stiff order, weak form: 2" in out
+    page = path.read_text()
+    assert page.count("<svg") >= 3 and "http://" not in page.replace("http://www.w3.org", "") and "<script" not in page
+
+
+def test_a_claim_is_the_users(certify):
+    assert certify("heun2", "--order", 3)[0] == 1
+    assert certify("heun2", "--order", 2)[0] == 0
+    page = analysis.certify("rk4", claim=3)
+    assert page.verdict == "pass" and page.order == 4
+
+
+def test_an_embedded_claim_is_held_to_account():
+    table = {"c": ["0", "1"], "A": [[], ["1"]], "b": ["1/2", "1/2"], "b_embedded": ["1", "0"]}
+    page = analysis.certify({**table, "name": "pair", "order": 2, "embedded_order": 2})
+    assert page.verdict == "fail" and "embedded order 1, not 2" in page.routes["algebra"].reason
+    assert analysis.certify({**table, "order": 2, "embedded_order": 1}).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"A": [[], ["1"]], "b": ["1/2", "1/2"]},
+        ([[0, 0], [1, 0]], [Fraction(1, 2)] * 2),
+        ([0.0, 1.0], [[], [1.0]], [0.5, 0.5]),
+        lambda: {"A": [[], [1]], "b": ["1/2", "1/2"]},
+    ],
+    ids=["mapping", "pair", "floats", "factory"],
+)
+def test_butcher_tableaus_in_any_form(what):
+    page = analysis.certify(what, claim=2)
+    assert page.verdict == "pass" and page.order == 2
+    assert analysis.certify(what).verdict == "undetermined"  # nothing is claimed
+
+
+def test_a_table_of_something_else_is_refused():
+    with pytest.raises(MethodError, match="needs A and b; b missing"):
+        analysis.certify({"A": [[0]]})
+
+
+def test_names_of_the_algebra_that_do_not_run_are_proved_all_the_same():
+    page = analysis.certify("sra1")
+    assert page.verdict == "pass" and page.routes["global slope"].verdict == "absent"
+    assert "does not run" in page.routes["global slope"].reason and page.subject.family == "stochastic-runge-kutta"
+
+
+def test_the_page_as_data_text_and_markdown():
+    page = analysis.certify("heun2")
+    data = json.loads(page.to_json())
+    assert data["certificate"]["routes"]["algebra"]["order"] == 2 and len(data["results"]) == 2
+    assert data["certificate"]["algebra"]["real_interval"] == 2.0
+    text = page.to_markdown()
+    assert text.startswith("# heun2\n") and "| real interval | 2 |" in text and "| algebra | pass |" in text
+    lines = str(page).splitlines()
+    assert (
+        lines[0].endswith("claims order 2: pass") and "  symmetric: to order 3; next: [[tau],tau]: -1/4, not 0" in lines
+    )
+
+
+def test_the_page_draws_every_tree_of_the_principal_error():
+    html = analysis.certify("rk4").to_html()
+    bars = re.findall(r'class="(plus|minus)" style="width: ([\d.]+)%"', html)
+    assert len(bars) == 9 and bars[0][1] == "100.0" and bars[-1] == ("plus", "4.2")  # 1/2880 of 1/120
+    assert "order star" in html and html.count("<svg") == 2 + 2 + 9
+
+
+def test_coefficients_of_every_family_make_a_table():
+    from odekit.algebra.certificates import exact_object
+
+    for name, first in (("krogstad4", "0"), ("dpmpp-2m-heun", "0"), ("strang", "A"), ("sra1", "0"), ("bdf-2", "1")):
+        assert coefficients(exact_object(name))[0][1][0][0] == first
+
+
+# Somebody's code: its own table is a proof without a test problem.
+
+
+@pytest.fixture(scope="module")
+def rough():
+    return exact_problem(Case()).rough()
+
+
+@pytest.mark.parametrize(
+    "name, order, tree, gauge",
+    [
+        ("ddim", 1, "[tau]", "noise"),
+        ("heun", 2, "[tau,tau]", "velocity"),
+        ("dpmpp_2m", 2, "[tau]", "noise"),
+        ("equal_steps", 1, "[tau]", "noise"),  # the weights of equal steps, on unequal ones
+        ("last_step", 1, "tau", "data"),  # k-diffusion issue 56: its weights do not even sum to the step
+        ("nearly_ddim", 0, "tau", "noise"),
+        ("wasteful", 1, "[tau]", "noise"),
+    ],
+)
+def test_elementary_weights_of_a_traced_sampler(rough, name, order, tree, gauge):
+    import samplers
+
+    found = of_sampler(getattr(samplers, name), rough)
+    assert (found.order, found.gauge) == (order, gauge)
+    assert found.failing[0].startswith(f"{tree}: ") and found.failing[0].endswith(f"off like h^{max(order, 0)}")
+    claimed = of_sampler(getattr(samplers, name), rough, order + 1)
+    assert claimed.findings()[0].startswith(f"order {order}, not {order + 1} as claimed: {tree}: ")
+
+
+def test_a_sampler_that_is_no_table_has_no_proof(rough):
+    import samplers
+
+    with pytest.raises(TraceError):
+        of_sampler(samplers.clipped, rough)
+    page = analysis.certify(samplers.clipped, claim=1)
+    assert page.routes["algebra"].verdict == "absent" and "clipping" in page.routes["algebra"].reason
+
+
+def test_code_that_differs_from_its_table_is_refuted_by_its_own_table():
+    """A copy of DPM-Solver++ 2M with the weights of equal steps: right on smooth grids, wrong by its own table."""
+    import samplers
+
+    page = analysis.certify(samplers.equal_steps, claim=2)
+    assert page.verdict == "fail" and page.nearest == "dpmpp-2m"
+    assert page.routes["algebra"].verdict == "fail" and page.order == 1
+    assert any("order 1, not 2 as claimed: [tau]: " in finding for finding in page.findings)
