@@ -48,7 +48,8 @@ def python(data: Mapping[str, Any]) -> str:
     kind = data["family"] if form.entries else "adams"
     module, name = _WRITERS[kind]
     imports, doc, body = getattr(import_module(f"odekit.algebra.derive.{module}"), name)(fields)
-    text = "\n\n".join([_docstring(data, doc), *([f"{imports}\n"] if imports else []), body.strip()]) + "\n"
+    gap = "\n" if body.lstrip().startswith(("def", "#")) else ""
+    text = "\n\n".join([_docstring(data, doc), *([f"{imports}{gap}"] if imports else []), body.strip()]) + "\n"
     ast.parse(text)
     return text
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+_DECIMAL = re.compile(r"[+-]?\d*\.\d+")
 
 Read = Callable[[str], Any]
 
 
 def latex(data: Mapping[str, Any]) -> str:
     """The coefficients that a method file's mapping holds, as its family is printed in the literature."""
+    from sympy import Symbol
+
     from odekit.expressions import parse
     from odekit.methods.families import form_of, method_from
     from odekit.methods.reading import parameters
@@ -19,7 +24,14 @@ def latex(data: Mapping[str, Any]) -> str:
 
     def read(key: str) -> Read:
         symbols = (*form.symbols(data, key), *names)
-        return lambda entry: parse(str(entry), symbols)
+
+        def entry(text: Any) -> Any:
+            text = str(text).strip()
+            if not _DECIMAL.fullmatch(text):
+                return parse(text, symbols)
+            return Symbol(text.lstrip("+-")) * (-1 if text.startswith("-") else 1)  # as it is printed
+
+        return entry
 
     return (_WRITERS[data["family"]] if form.entries else _adams)(data, read)
 
