@@ -31,12 +31,19 @@ EXACT = float("inf")
 class AdamsCertificate:
     """What is proved of an Adams method: of its formula, or of its predictor and its corrector.
 
-    A predictor-corrector pair (PECE) has the order of its corrector, where the predictor is at most one order short.
+    A predictor-corrector pair (PECE, or PEC as UniPC) has the order of its corrector, where the predictor is at most
+    one order short.
     """
 
     def __init__(self, method: Any):
         self.name, self.family = method.name, method.family
         self.claimed: int | None = method.order.formula
+        if hasattr(method, "pair"):
+            from odekit.algebra.certificates import certificate
+
+            self.route = "the exponential multistep formulas in the log-SNR"
+            self.parts = {role: certificate(formula) for role, formula in method.pair.items()}
+            return
         prediction, k = str(getattr(method.prediction, "name", method.prediction)), method.k
         one = method.k == 1 and prediction in ("noise", "data")  # a single point is the same in every clock
         make, self.route = _maker(prediction, "logsnr" if one else method.clock, method.rule)

@@ -29,6 +29,7 @@ MAKERS = {
     "Processed": "splitting_properties:splitting_certificate",
     "StochasticTable": "certificates:stochastic_certificate",
     "Adams": "adams_properties:AdamsCertificate",
+    "UniPC": "adams_properties:AdamsCertificate",
 }
 """For the type of an exact object, by name, what makes its certificate: loaded when it is asked for."""
 

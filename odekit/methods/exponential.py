@@ -35,7 +35,7 @@ class ExponentialRungeKutta(Method):
 
     family = "exponential-runge-kutta"
 
-    def __init__(self, tableau: ExponentialTableau, prediction: Any = None, last: str = "full", name: str = ""):
+    def __init__(self, tableau: ExponentialTableau, prediction: Any = None, last: str = "full"):
         if last not in LAST:
             raise unknown("last", last, LAST)
         self.prediction = form_of(tableau, prediction)
@@ -45,7 +45,7 @@ class ExponentialRungeKutta(Method):
         if c[0] != 0 or any(a != 0 for i, row in enumerate(A) for a in row[i:]):
             raise MethodError(f"{tableau.name} is implicit or has c1 other than 0; an explicit tableau was expected")
         self.tableau, self.last = tableau, last
-        self.name, self.source = name or tableau.name, tableau.source
+        self.name, self.source = tableau.name, tableau.source
         self.order = Claim(tableau.order, tableau.order)
 
     @property

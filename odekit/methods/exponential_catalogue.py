@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from odekit.algebra.exponential import ExponentialTableau, classical_order
@@ -22,6 +22,7 @@ FIRST = {
     "dpm-solver-1": ("noise", "Lu et al. 2022 (arXiv 2206.00927), eq. 3.7; DDIM"),
     "dpmpp-1": ("data", "Lu et al. 2022 (arXiv 2211.01095), section 4; DDIM"),
 }
+"""The names of exponential Euler, with their predictions."""
 
 STATED: dict[str, dict[str, str]] = {
     "dpm-solver-2": {"r1": "1/2"},
@@ -84,7 +85,12 @@ def at(data: Any, values: dict[str, Any]) -> Any:
     >>> [at(third, {"r1": "1/3", "r2": r2}).order for r2 in ("2/3", "3/4")]
     [3, 2]
     """
-    return judged(data.substitute(**{name: str(value) for name, value in values.items()})) if values else data
+    return _fixed(data, tuple((name, str(value)) for name, value in values.items())) if values else data
+
+
+@lru_cache(maxsize=256)
+def _fixed(data: Any, values: tuple[tuple[str, str], ...]) -> Any:
+    return judged(data.substitute(**dict(values)))
 
 
 def judged(data: Any) -> Any:
@@ -122,10 +128,10 @@ def _first(name: str) -> Method:
 
 
 def _multistep(
-    formula: ExponentialMultistep, prediction: Any, start: str, last: str, opening: dict | None = None, name: str = ""
+    formula: ExponentialMultistep, prediction: Any, start: str, last: str, opening: dict | None = None
 ) -> Method:
     starter = None if start == "rising" else one_step(start, prediction or formula.prediction or "data")
-    return ExponentialFormula(formula, prediction, start, last, starter, opening, name)
+    return ExponentialFormula(formula, prediction, start, last, starter, opening)
 
 
 def _dpmpp_3m(start: str = "rising", last: str = "full") -> Method:

@@ -36,22 +36,21 @@ class ExponentialFormula(Adams):
         last: str = "full",
         starter: Any = None,
         opening: Mapping[int, ExponentialMultistep] | None = None,
-        name: str = "",
     ):
         chosen = form_of(formula, prediction)
         self.formulas = {len(formula.nodes): formula, **(opening or {})}
         for one in self.formulas.values():
             _check(one)
+        # Exponential Euler's weight is the exact total, which is finite where sigma = 0 as well: Adams has it.
+        self.formulas = {k: one for k, one in self.formulas.items() if not _is_euler(one)}
         super().__init__(
             len(formula.nodes), chosen, "logsnr", start=start, last=last, formula=formula.order,
-            name=name or formula.name, source=formula.source, starter=starter,
+            name=formula.name, source=formula.source, starter=starter,
         )  # fmt: skip
 
     def weights(self, f: Coordinates, to: Instant, at: Instant, nodes: tuple) -> list:
         formula = self.formulas.get(len(nodes))
-        if formula is None or len(nodes) == 1:  # a single weight is the exact total, finite where sigma = 0
-            return super().weights(f, to, at, nodes)
-        return formula_weights(f, to, at, nodes, formula)
+        return formula_weights(f, to, at, nodes, formula) if formula else super().weights(f, to, at, nodes)
 
     def key(self) -> dict:
         formulas = {
@@ -87,6 +86,10 @@ def _check(formula: ExponentialMultistep) -> None:
     free = sorted(set(formula.parameters) - set(_ratios(formula)))
     if free:
         raise MethodError(f"{formula.name} has the free parameters {', '.join(free)}: give each one a value")
+
+
+def _is_euler(formula: ExponentialMultistep) -> bool:
+    return [str(weight) for weight in formula.expressions[1]] == ["phi1(z)"]
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import analysis
 import odekit as ok
-from odekit.algebra import exponential_methods
+from odekit.algebra import certificate, exponential_methods
 from odekit.algebra.exponential import ExponentialTableau
 from odekit.algebra.exponential_multistep import ExponentialMultistep, exponential_adams
 from odekit.algebra.phi import phi_mp
@@ -217,6 +217,17 @@ def test_mutilated_weights_fail():
     weights = list(exponential_methods.get("dpmpp-2m").weights)
     wrong = replace(exponential_methods.get("dpmpp-2m"), weights=(weights[0], "-1/(3*r1)*phi1(-h)"))
     assert measured(ok.methods.get(wrong), "formula").verdict == "fail"
+    euler = ok.methods.get(ExponentialMultistep("euler", 1, "-", ("0",), ("1.1*phi1(z)",)))
+    assert measured(euler, steps=SHORT).slope < 0.5  # not even consistent
+    assert ok.same(ok.plan(ok.methods.get(exponential_adams(1)), NOISE, ROUGH), ok.plan("ddim", NOISE, ROUGH))
+
+
+@pytest.mark.parametrize("variant", ["bh1", "bh2", "vary"])
+@pytest.mark.parametrize("name", ["unip-2", "unipc-1", "unipc-3"])
+def test_the_exact_formulas_of_unipc_prove_its_claim(name, variant):
+    method = ok.methods.get(name, variant=variant)
+    proof = certificate(method)
+    assert proof.order == method.order.formula and not proof.findings()
 
 
 def test_a_formula_in_z_runs_on_either_prediction():
