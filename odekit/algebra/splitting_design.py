@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit.algebra.lie import WordSeries, grade_of, words
+from odekit.algebra.lie import WordSeries, grade_of, letter, words
 from odekit.algebra.processing import effective_residuals, processing
 from odekit.algebra.splitting import (
     Splitting,
@@ -52,19 +52,30 @@ def refined(method: Splitting, digits: int = 40) -> Splitting:
     return _as_text(method, [x[p] for p in place], digits)
 
 
-def optimised(pattern: Sequence[str], order: int = 4, digits: int = 30, starts: int = 24, seed: int = 0) -> Splitting:
+def optimised(
+    pattern: Sequence[str],
+    order: int = 4,
+    digits: int = 30,
+    starts: int = 24,
+    seed: int = 0,
+    nystrom: bool = False,
+    measure: str = "lyndon",
+) -> Splitting:
     """The symmetric method with this palindromic pattern of steps and the least error norm that was found.
 
-    Minimises the 2-norm of the leading error in the basis of brackets on Lyndon words, subject to all conditions to an
-    even `order`: least squares from random starts, then Newton's iteration on the Lagrange conditions. Where the
-    conditions leave no freedom, the method of least steps. Raises AlgebraError where no start leads to a real method.
+    Minimises the 2-norm of the leading error in the basis of brackets on Lyndon words (`measure` "lyndon") or, at order
+    4, in nested brackets ("nested", Omelyan, Mryglod, Folk 2002), subject to all conditions to an even `order` that are
+    left to methods of its kind: least squares from random starts, then Newton's iteration on the Lagrange conditions.
+    Where the conditions leave no freedom, the method of least steps. Raises AlgebraError where no start leads to a real
+    method.
 
     >>> optimised("ABABABA", 4, digits=20, starts=4).steps[1]
     ('B', '1.351207191959657634')
     """
-    method = _palindromic(pattern, order)
+    method = replace(_palindromic(pattern, order), nystrom=nystrom)
     conditions = [v for k, v in residuals(method, order).items() if _grade(k) % 2]  # the even ones follow
-    return _as_text(method, _least(error_terms(method, order).values(), conditions, digits, starts, seed), digits)
+    errors = list(error_terms(method, order).values()) if measure == "lyndon" else _nested(method, measure)
+    return _as_text(method, _least(errors, conditions, digits, starts, seed), digits)
 
 
 def processed(
@@ -105,6 +116,33 @@ def joined(name: str, *methods: Splitting, order: int = 0) -> Splitting:
     digits = [m.digits for m in methods if m.digits is not None]
     steps = tuple(step for m in methods for step in m.steps)
     return Splitting(name, steps, order, digits=min(digits, default=None))
+
+
+NESTED = ("AAA", "AAB", "BAA", "BBA", "ABB", "BBB")
+"""X Y Z for the brackets [X,[Y,[Z,[A,B]]]] of Omelyan's; the last two vanish for Nystroem methods."""
+
+
+def _nested(method: Splitting, measure: str) -> list[Any]:
+    """The leading error of a method of order 4 in brackets nested from the right."""
+    if measure != "nested" or method.order != 4 or method.kind != "flows":
+        raise AlgebraError(f"measure = {measure!r}: expected 'lyndon', or 'nested' for the flows of order 4")
+    from sympy import QQ, Matrix
+
+    table = words(5)
+    rows = []
+    for x, y, z in NESTED:
+        bracket = letter(table, "A") * letter(table, "B") - letter(table, "B") * letter(table, "A")
+        for name in (z, y, x):
+            bracket = letter(table, name) * bracket - bracket * letter(table, name)
+        rows.append(list(table.coordinates(bracket.coefficients, 5).values()))
+    # Columns are the coordinates of each nested bracket; the error's own are turned into theirs.
+    turn = Matrix(6, 6, lambda i, j: rows[j][i]).inv()
+    kept = turn[:4, :] if method.nystrom else turn
+    error = list(error_terms(replace(method, nystrom=False), 4).values())
+    return [
+        sum((QQ(c.p, c.q) * e for c, e in zip(kept.row(i), error, strict=True)), start=0 * error[0])
+        for i in range(kept.rows)
+    ]
 
 
 # Parameters, slopes, Newton.

@@ -108,7 +108,7 @@ def relativistic_pendulums() -> Problem:
         0.0,
         2.0,
         None,
-        Excitation(None, "not computed"),
+        Excitation(None, "no limit known: the differentials of all trees to order five are independent"),
         brackets=Excitation(8, "brackets of higher grades were not computed"),
         nystrom=Excitation(8, "brackets of higher grades were not computed"),
     )
@@ -159,7 +159,7 @@ def forced_spiral() -> Problem:
         0.0,
         3.0,
         None,
-        Excitation(None, "not computed"),
-        brackets=Excitation(4, "not computed"),
-        nystrom=Excitation(4, "not computed"),
+        Excitation(None, "no limit known: the differentials of all trees to order five are independent"),
+        brackets=Excitation(4, "brackets of higher grades were not computed"),
+        nystrom=Excitation(4, "brackets of higher grades were not computed"),
     )
