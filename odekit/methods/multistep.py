@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from odekit.algebra import multistep as families
@@ -201,27 +201,38 @@ def _key(formula: Multistep) -> dict:
 
 
 def from_formula(formula: Multistep) -> Callable[..., Method]:
-    """The factory that makes a method of a formula; ``start``: a tableau's name, by default one of enough order."""
-    return _explicit(formula) if formula.is_explicit else _implicit(formula)
+    """The factory that makes a method of a formula."""
+    return explicit if formula.is_explicit else implicit
+
+
+def explicit(formula: Multistep, start: str | None = None, prediction: Any = "velocity") -> Method:
+    """An explicit formula as a method; ``start``: a tableau's name (by default one of enough order) or "rising"."""
+    return ExplicitMultistep(formula, prediction, **_start(formula, start, prediction, STARTERS))
+
+
+def implicit(
+    formula: Multistep, start: str | None = None, prediction: Any = "velocity", tol: float = TOLERANCE
+) -> Method:
+    """An implicit formula as a method; ``start`` as for `explicit`."""
+    return ImplicitMultistep(formula, prediction, tol, **_start(formula, start, prediction, IMPLICIT_STARTERS, tol))
 
 
 def named(name: str) -> Callable[..., Method]:
-    """The factory of a classical formula; ``start`` may be "rising" as well: the family's own lower orders."""
-    family, _, k = name.rpartition("-")
-    if family == "bdf" and int(k) > 6:
-        raise MethodError(f"{name}: BDF methods are zero-stable to order 6 only")
+    """The factory of a classical formula."""
     formula = families.get(name)
-    rising = tuple(OPENING[family](i) for i in range(len(formula.nodes) - 2))
-    return (_explicit if formula.is_explicit else _implicit)(formula, rising)
+    if name.startswith("bdf-") and formula.order > 6:
+        raise MethodError(f"{name}: BDF methods are zero-stable to order 6 only")
+    return partial(from_formula(formula), formula)
 
 
 OPENING: dict[str, Callable[[int], Multistep]] = {
+    "ab": lambda i: families.adams_bashforth(i + 1),
     "am": lambda i: families.adams_moulton(i + 2),
     "bdf": lambda i: families.bdf(i + 1),
     "nystroem": lambda i: families.nystroem(i + 1) if i else families.adams_bashforth(1),
     "milne-simpson": lambda i: families.adams_moulton(i + 2),
 }
-"""By family, the formula over i + 1 steps that starts the longer ones."""
+"""By family, the formula over i + 1 steps that starts the longer ones: what "rising" means."""
 
 NAMES = (
     *(f"{family}-{k}" for family in ("am", "bdf") for k in range(1, 7)),
@@ -231,29 +242,15 @@ NAMES = (
 """The catalogue's. Nystroem's method of order k, the explicit midpoint rule for 2, and Simpson's rule."""
 
 
-def _explicit(formula: Multistep, rising: tuple = ()) -> Callable[..., Method]:
-    def make(start: str | None = None, prediction: Any = "velocity") -> Method:
-        return ExplicitMultistep(formula, prediction, **_start(formula, start, prediction, STARTERS, rising))
-
-    return make
-
-
-def _implicit(formula: Multistep, rising: tuple = ()) -> Callable[..., Method]:
-    def make(start: str | None = None, prediction: Any = "velocity", tol: float = TOLERANCE) -> Method:
-        chosen = _start(formula, start, prediction, IMPLICIT_STARTERS, rising, tol)
-        return ImplicitMultistep(formula, prediction, tol, **chosen)
-
-    return make
-
-
-def _start(formula: Multistep, name: str | None, prediction: Any, starters: dict, rising: tuple, *tol: float) -> dict:
+def _start(formula: Multistep, name: str | None, prediction: Any, starters: dict, *tol: float) -> dict:
     """What takes the first steps: lower orders of the family, or a one-step method."""
     if len(formula.nodes) == 2:  # a method of one step needs none
         return {}
     if name == "rising":
-        if not rising:
+        if not formula.rule:
             raise MethodError(f"{formula.name} comes without formulas of lower order: start with a tableau's name")
-        return {"opening": rising}
+        family = formula.name.rpartition("-")[0]
+        return {"opening": [OPENING[family](i) for i in range(len(formula.nodes) - 2)]}
     # An error of the start that nothing damps must be smaller than those of the steps.
     enough = formula.order - int(strongly_stable(formula))
     tableau = files.get(name or starters.get(max(enough, 1), "dop853"))
