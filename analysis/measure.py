@@ -210,12 +210,11 @@ def _exact(problem, t_start, t_end, grid, batch, seed) -> ExactProblem:
 
 
 def _counts(steps: Sequence[int] | None, least: int, name: str, period: int = 1) -> list[int]:
-    if steps is None:
-        return list(dict.fromkeys(period * round(n / period) for n in rungs(4) if n > least))
-    counts = sorted(set(int(n) for n in steps))
-    if not counts or counts[0] < max(1, least):
+    counts = rungs(4) if steps is None else sorted(set(int(n) for n in steps))
+    if steps is not None and (not counts or counts[0] < max(1, least)):
         raise OdekitError(f"steps {list(steps)}: {name} needs whole numbers of at least {max(1, least)}")
-    return counts
+    counts = dict.fromkeys(period * max(1, round(n / period)) for n in counts)
+    return [n for n in counts if steps is not None or n > least]
 
 
 def _error(method: Any, exact: ExactProblem, n: int, history: torch.Tensor | None) -> tuple[float, int]:

@@ -145,11 +145,11 @@ def forced_spiral() -> Problem:
 
     def drive(x: torch.Tensor, t: Any) -> torch.Tensor:
         t = torch.as_tensor(t, dtype=torch.float64)
-        return torch.stack([t.cos(), (2 * t).sin()]).to(x) + 0 * x
+        return torch.stack([t.cos(), (2 * t).sin()], -1).to(x).expand_as(x)
 
     def driven(x: torch.Tensor, t: Any, h: Any) -> torch.Tensor:
         t, end = torch.as_tensor(t, dtype=torch.float64), torch.as_tensor(t + h, dtype=torch.float64)
-        return x + torch.stack([end.sin() - t.sin(), ((2 * t).cos() - (2 * end).cos()) / 2]).to(x)
+        return x + torch.stack([end.sin() - t.sin(), ((2 * t).cos() - (2 * end).cos()) / 2], -1).to(x)
 
     parts = {"A": linear(turn), "B": Part(lambda x, t: -x * x * x, cubic), "C": Part(drive, driven)}
     return SplitProblem(
