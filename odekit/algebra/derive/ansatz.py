@@ -42,7 +42,7 @@ def ansatz(name: str, c: Sequence[str], A: Sequence[Sequence[str]], b: Sequence[
     rows = [_completed(row, f"({x})*phi1(({x})*z)") for x, row in zip(c, A, strict=True)]
     weights = _completed(b, "phi1(z)")
     return ExponentialTableau(
-        name, 1, "ansatz", tuple(c), tuple(rows), weights, parameters=_symbols([c, *rows, weights])
+        name, 1, "ansatz", tuple(c), tuple(rows), weights, parameters=symbols([c, *rows, weights])
     )
 
 
@@ -51,7 +51,7 @@ def _completed(row: Sequence[str], total: str) -> tuple[str, ...]:
     return tuple(total + rest if entry == "*" else entry for entry in row)
 
 
-def _symbols(rows: Iterable[Sequence[str]]) -> tuple[str, ...]:
+def symbols(rows: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """The names in entries that are neither phi functions nor z, as they come."""
     names = (n for row in rows for entry in row for n in re.findall(r"[A-Za-z]\w*", entry))
     return tuple(dict.fromkeys(n for n in names if n not in ("z", "sqrt") and not re.fullmatch(r"phi\d+", n)))
@@ -236,4 +236,4 @@ def tidy(expression: Any) -> Any:
 def multistep_ansatz(name: str, nodes: Sequence[str], weights: Sequence[str]) -> ExponentialMultistep:
     """A multistep formula with unknowns in it; the weight "*" is what phi_1(z) less the others is."""
     weights = _completed(weights, "phi1(z)")
-    return ExponentialMultistep(name, 1, "ansatz", tuple(nodes), weights, _symbols([nodes, weights]))
+    return ExponentialMultistep(name, 1, "ansatz", tuple(nodes), weights, symbols([nodes, weights]))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from odekit.algebra.derive.ansatz import (
     Demand,
     Exact,
+    Solved,
     ansatz,
     demands,
     multistep_ansatz,
     solve,
     span,
     substituted,
+    symbols,
     tidy,
 )
 from odekit.algebra.derive.comparison import compare
@@ -28,10 +31,11 @@ from odekit.exceptions import unknown
 
 _HO = "Hochbruck, Ostermann 2005"
 _CM = "Cox, Matthews 2002"
-SOLVED = "derived from the conditions of"
+_TABLE = f"derived from the conditions of {_HO}, table 2"
+_MEMBER = "derived: the method of"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """An ansatz, the conditions it must meet in the order in which they are linear, and what is known of it.
 
@@ -77,31 +81,31 @@ _FIVE = {
 def _five(c4: str, **more: Any) -> Family:
     rows = [tuple(entry.replace("(c4)", f"({c4})") for entry in row) for row in _FIVE["A"]]
     c = ("0", "c2", "c2", c4, "c5")
-    return Family(c, rows, _FIVE["b"], _FIVE["wanted"], 4, 4, f"{_HO}, table 2", nodes=("c5",), **more)
+    return Family(c, rows, _FIVE["b"], _FIVE["wanted"], 4, 4, _TABLE, nodes=("c5",), **more)
 
 
 FAMILIES: dict[int, dict[str, Family]] = {
-    1: {"euler": Family(("0",), ((),), ("*",), (), 1, 1, _HO, {}, known={"etd1": ({}, {})})},
+    1: {"euler": Family(("0",), ((),), ("*",), (), 1, 1, _TABLE, {}, known={"etd1": ({}, {})})},
     2: {
         "strong": Family(
-            *_TWO, demands("[tau]"), 2, 2, f"{_HO}, table 2", {"c2": "1/2"},
+            *_TWO, demands("[tau]"), 2, 2, _TABLE, {"c2": "1/2"},
             known={"ho2": ({}, {}), "etd2rk": ({}, {"c2": "1"}), "ho2-weak": ({}, {})},
         ),
         "weak": Family(
-            *_TWO, demands("[tau]", weak=True), 2, 2, f"{_HO}, table 2", {"c2": "1/2"},
+            *_TWO, demands("[tau]", weak=True), 2, 2, _TABLE, {"c2": "1/2"},
             known={"ho2-weak": ({}, {}), "ho2": ({}, {})},
         ),
     },
     3: {
         "one-weight": Family(
             ("0", "c2", "c3"), ((), ("*",), ("*", _A32)), ("*", "0", span("b3", "1", k=(2, 1, 3))),
-            [Demand("[tau]"), *demands("[tau,tau] [[tau]]", weak=True)], 3, 3, f"{_HO}, table 2", {"c2": "1/2"},
+            [Demand("[tau]"), *demands("[tau,tau] [[tau]]", weak=True)], 3, 3, _TABLE, {"c2": "1/2"},
             nodes=("c3",), known={"ho3": ({}, {})},
         ),
         "two-weights": Family(
             ("0", "c2", "c3"), ((), ("*",), ("*", _A32)),
             ("*", span("b2", "1", k=(2, 1, 3)), span("b3", "1", k=(2, 1, 3))),
-            [Demand("[tau]"), *demands("[tau,tau] [[tau]]", weak=True)], 3, 3, f"{_HO}, table 2",
+            [Demand("[tau]"), *demands("[tau,tau] [[tau]]", weak=True)], 3, 3, _TABLE,
             {"c2": "1/3", "c3": "3/4"},
             known={"ho3-gamma": ({"gamma": "-c3*(3*c3 - 2)/(c2*(3*c2 - 2))"}, {}), "ho3": ({}, {"c3": "2/3"})},
         ),
@@ -124,22 +128,24 @@ _CLASSICAL = [Demand(c.name, classical=True) for c in classical_conditions(4)]
 MEMBERS: dict[str, Family] = {
     "cox-matthews-3": Family(
         ("0", "1/2", "1"), ((), ("*",), ("*", span("a32", "1", k=(1,)))), ("*", _SHARED, _LAST),
-        [*_QUADRATURE, *_CLASSICAL[:17]], 3, 2, f"{_CM}, section 2.2", {}, known={"etd3rk": ({}, {})},
+        [*_QUADRATURE, *_CLASSICAL[:17]], 3, 2, f"{_MEMBER} {_CM}", {}, known={"etd3rk": ({}, {})},
         remark="phi_1 alone in the stages",
     ),
     "cox-matthews": Family(
         _HALVES, ((), ("*",), ("0", span("a32", "1/2", k=(1,))), ("*", "0", span("a43", "1/2", "1", k=(1,)))),
-        ("*", _SHARED, _SHARED, _LAST), [*_QUADRATURE, *_CLASSICAL], 4, 2, f"{_CM}, section 2.2", {},
+        ("*", _SHARED, _SHARED, _LAST), [*_QUADRATURE, *_CLASSICAL], 4, 2, f"{_MEMBER} {_CM}", {},
         known={"etdrk4": ({}, {})}, remark="phi_1 alone in the stages, a31 = a42 = 0, b2 = b3",
     ),
     "krogstad": Family(
         _HALVES, ((), ("*",), ("*", _HALF), ("*", "0", span("a43", "1", "1/2", k=(2, 3, 1)))),
-        ("*", _SHARED, _SHARED, _LAST), [*_QUADRATURE, Demand("[[tau]]"), *_CLASSICAL], 4, 3, "Krogstad 2005", {},
+        ("*", _SHARED, _SHARED, _LAST), [*_QUADRATURE, Demand("[[tau]]"), *_CLASSICAL], 4, 3,
+        f"{_MEMBER} Krogstad 2005", {},
         known={"krogstad4": ({}, {})}, remark="a42 = 0, b2 = b3",
     ),
     "strehmel-weiner": Family(
         _HALVES, ((), ("*",), ("*", _HALF), ("*", span("a42", "1", k=(2,)), span("a43", "1", k=(2,)))),
-        ("*", "0", _SHARED, _LAST), [*_QUADRATURE, Demand("[[tau]]"), *_CLASSICAL], 4, 3, "Strehmel, Weiner 1992", {},
+        ("*", "0", _SHARED, _LAST), [*_QUADRATURE, Demand("[[tau]]"), *_CLASSICAL], 4, 3,
+        f"{_MEMBER} Strehmel, Weiner 1992", {},
         known={"strehmel-weiner4": ({}, {})}, remark="phi_2 alone in a42 and a43, b2 = 0",
     ),
 }  # fmt: skip
@@ -217,7 +223,11 @@ def exponential_adams_recipe(
         "coefficient by coefficient a Vandermonde system; its inverse holds the coefficients l_jk of Lagrange's basis,",
         "so w_j = sum_k k! l_jk phi_(k+1)(z)",
     )
-    head = {**head, "source": f"{SOLVED} Hochbruck, Ostermann 2011", **_optional(prediction=prediction)}
+    head = {
+        **head,
+        "source": "derived from the conditions of Hochbruck, Ostermann 2011",
+        **_optional(prediction=prediction),
+    }
     entries = {"nodes": list(method.nodes), "weights": list(method.weights)}
     return Derivation({**in_variable(head, entries, prediction), **_optional(start=start)}, route)
 
@@ -262,24 +272,23 @@ def _changed(value: Any, prediction: str | None) -> Any:
     sign = {"noise": 1, "data": -1}.get(prediction)
     if sign is None:
         raise unknown("prediction", prediction, ("noise", "data"))
-    names = {n for n in _names(value) if n != "z"}
-    expression = parse(value, ("z", *names))
+    expression = parse(value, ("z", *symbols([[value]])))
     return str(tidy(expression.subs(sympy.Symbol("z"), sign * sympy.Symbol("h"))))
 
 
-def _names(text: str) -> set[str]:
-    import re
-
-    return {n for n in re.findall(r"[A-Za-z]\w*", text) if not re.fullmatch(r"phi\d+|sqrt", n)}
+@cache
+def solved(family: Family) -> tuple[ExponentialTableau, Solved, ExponentialTableau]:
+    """The ansatz of a family, what was found, and the method with its claims, which are proved here."""
+    start = ansatz("ansatz", family.c, family.A, family.b)
+    found = solve(start, family.wanted, tuple(family.free), family.nodes)
+    method = replace(found.method, order=family.order, stiff_order=family.stiff)
+    _prove(method, family)
+    return start, found, method
 
 
 def _derived(name: str, family: Family, prediction: str | None) -> Derivation:
-    start = ansatz(name, family.c, family.A, family.b)
-    free = [p for p in family.free if p in start.parameters]
-    found = solve(start, family.wanted, free, family.nodes)
-    method = replace(found.method, order=family.order, stiff_order=family.stiff)
-    _prove(method, family)
-    data = data_of(method, f"{SOLVED} {family.source}", family.free, prediction)
+    start, found, method = solved(family)
+    data = data_of(replace(method, name=name), family.source, family.free, prediction)
     route = ("row sums: psi_1 = 0 and psi_{1,i} = 0 give the first column", *_told(family, start), *found.route)
     return Derivation(data, route, tuple(_published(method, family)))
 

@@ -130,6 +130,10 @@ FORMULAS: dict[str, Published] = {
             [Row("1", "alpha_t/alpha_s", [("N0", "sigma_t - alpha_t*sigma_s/alpha_s")])],
         ),
         Published(
+            "ddim in the data", "Song et al., arXiv:2010.02502, (12) with eta = 0", "data",
+            [Row("1", "sigma_t/sigma_s", [("N0", "alpha_t - sigma_t*alpha_s/sigma_s")])],
+        ),
+        Published(
             "dpm-solver-2", f"{_DPM}, DPM-Solver-2", "noise",
             _stages(True, {"N1-N0": "-sigma_t/(2*c2)*(phi0(h)-1)"}),
         ),
