@@ -302,9 +302,11 @@ def _least(errors: Sequence[Any], conditions: Sequence[Any], digits: int, starts
     held, wrong = _Polynomials(conditions, n), _Polynomials(errors, n)
     if held.count >= n:
         return _root(lambda x: list(held(x)[0]), n, digits, starts, seed)
+    constraints = [{"type": "eq", "fun": lambda x: held(x)[0], "jac": lambda x: held(x)[1]}] if held.count else []
     random, best = np.random.default_rng(seed), None
     for _ in range(starts):
-        begin = _nearest(lambda x: held(x)[0], random.uniform(-0.5, 0.8, n))
+        begin = random.uniform(-0.5, 0.8, n)
+        begin = _nearest(lambda x: held(x)[0], begin) if held.count else begin
         if begin is None:
             continue
         found = minimize(
@@ -312,10 +314,10 @@ def _least(errors: Sequence[Any], conditions: Sequence[Any], digits: int, starts
             begin,
             jac=lambda x: 2e6 * wrong(x)[0] @ wrong(x)[1],
             method="SLSQP",
-            constraints={"type": "eq", "fun": lambda x: held(x)[0], "jac": lambda x: held(x)[1]},
+            constraints=constraints,
             options={"maxiter": 500, "ftol": 1e-13},
         )
-        if np.abs(held(found.x)[0]).max() < 1e-7 and (best is None or found.fun < best.fun):
+        if np.abs(held(found.x)[0]).max(initial=0) < 1e-7 and (best is None or found.fun < best.fun):
             best = found
     if best is None:
         raise AlgebraError(f"no real solution was found from {starts} random starts")
@@ -326,7 +328,7 @@ def _least(errors: Sequence[Any], conditions: Sequence[Any], digits: int, starts
         return [*(values @ slopes + z[n:] @ pull), *residual]
 
     values, slopes = wrong(best.x)
-    multipliers = np.linalg.lstsq(held(best.x)[1].T, -values @ slopes, rcond=None)[0]
+    multipliers = np.linalg.lstsq(held(best.x)[1].T, -values @ slopes, rcond=None)[0] if held.count else ()
     return _solved(lagrange, [*map(float, best.x), *map(float, multipliers)], digits)[:n]
 
 

@@ -133,21 +133,21 @@ def blanes_moan(method: str = "s6", digits: int = 40) -> Derivation:
 
 
 @recipe("refined-splitting")
-def resolved(name: str, digits: int = 40) -> Derivation:
+def resolved(method: str, digits: int = 40) -> Derivation:
     """A published splitting or composition method to any digits: its conditions solved from its printed decimals.
 
     Of a family the member nearest to the printed one, in the least norm.
     """
     digits = whole("digits", digits, DIGITS)
-    printed = compositions.get(name)
+    printed = compositions.get(method)
     if printed.digits is None:
-        raise AlgebraError(f"{name} is exact: no digits are missing")
-    method = refined(printed, digits)
+        raise AlgebraError(f"{method} is exact: no digits are missing")
+    solved = refined(printed, digits)
     route = (
         f"the {conditions(printed)} conditions to order {printed.order} on Lyndon words",
         f"Gauss and Newton's iteration from the printed decimals, to {digits} digits",
     )
-    return Derivation(splitting_data(method), route, (compared(method, printed),))
+    return Derivation(splitting_data(solved), route, (compared(solved, printed),))
 
 
 @recipe("optimised-splitting")
