@@ -1,13 +1,14 @@
 """Exponential methods solved from their conditions: the families, the known members, and what does not exist."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from odekit.algebra.derive import derive
 from odekit.algebra.derive.ansatz import Demand, ansatz, demands, multistep_ansatz, solve, span
 from odekit.algebra.derive.comparison import compare
-from odekit.algebra.derive.exponential import FAMILIES, MEMBERS, multistep
+from odekit.algebra.derive.exponential import FAMILIES, MEMBERS, five, multistep, solved
 from odekit.algebra.exponential import classical_order, stiff_order
 from odekit.algebra.exponential_methods import get
 from odekit.algebra.exponential_multistep import exponential_adams
@@ -64,6 +65,18 @@ def test_both_weights_meet_where_one_of_them_vanishes():
     assert compare(one.at(c2="1/2").method, two.at(c2="1/2", c3="3/4").method).what.startswith("c3: 2/3, derived 3/4")
 
 
+def test_five_stages_on_other_nodes():
+    """c4 = 9/10 makes c5 = 3/7: another member of the general family, of order 4."""
+    _, _, method = solved(five("9/10", free={"c2": "1/2"}, known={}))
+    assert method.c[4] == "3/7" and str(stiff_order(method.substitute(c2="1/3"), 4, weak=True)).startswith("4")
+
+
+def test_a_family_that_does_not_keep_its_claim_is_refused():
+    """Negative control: a family solved for order 2 that says 3."""
+    with pytest.raises(AlgebraError, match=r"order 2 \(\[tau_0,tau_0\]_0"):
+        solved(replace(FAMILIES[2]["strong"], order=3))
+
+
 def test_three_stages_do_not_reach_order_three_in_the_strong_form():
     three = ansatz(
         "three", ("0", "c2", "c3"), ((), ("*",), ("*", span("a32", "c2", "c3", k=(2, 1, 3)))),
@@ -100,8 +113,6 @@ def test_a_perturbed_coefficient_is_named():
     krogstad = get("krogstad4")
     A = [list(row) for row in krogstad.A]
     A[3][2] = "1001/1000*(2*phi2(z))"
-    from dataclasses import replace
-
     wrong = compare(replace(krogstad, A=tuple(map(tuple, A))), derive("etd-runge-kutta").method)
     assert wrong and wrong.what.startswith("a43: 1001*phi2(z)/500, derived 2*phi2(z); a factor 1000/1001")
 

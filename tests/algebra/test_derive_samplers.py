@@ -219,6 +219,26 @@ def test_with_its_start_the_corrected_formula_reaches_order_three(tmp_path):
     assert slopes["rising"] == pytest.approx(2, abs=0.15) and slopes["published"] == pytest.approx(2, abs=0.15)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "choices", "order"),
+    [
+        ("exponential-runge-kutta", {"stiff": 3, "family": "two-weights", "prediction": "data"}, 3),
+        ("exponential-runge-kutta", {"stiff": 4, "prediction": "noise"}, 4),
+        ("etd-runge-kutta", {"member": "strehmel-weiner", "prediction": "data"}, 4),
+    ],
+    ids=["two-weights", "five-stages", "strehmel-weiner"],
+)
+def test_derived_methods_run_at_their_order(recipe, choices, order, tmp_path):
+    process = ok.VP()
+    flow = ok.ProbabilityFlow(process, ok.targets.ring6(), prediction="noise")
+    x = flow.target.marginal(process.alpha(0.4), process.sigma(0.4)).sample(8, seed=1)
+    reference = ok.reference(flow, x, 0.02, t_start=0.4).x
+    file = tmp_path / "method.toml"
+    file.write_text(derive(recipe, **choices).toml(), encoding="utf-8")
+    slope = measured(ok.methods.load(file), process, flow, x, reference, steps=(40, 80, 160))
+    assert slope == pytest.approx(order, abs=0.15)
+
+
 def test_a_start_of_order_one_is_refused():
     with pytest.raises(AlgebraError, match="need order 2 for order 3"):
         derive("dpmpp-3m", start="euler")

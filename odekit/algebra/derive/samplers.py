@@ -34,6 +34,8 @@ _EXACT = {
     "data": "in x/alpha: u' = -u + data, so u(h) = e^-h u + int_0^h e^-(h-s) data ds, z = -h",
 }
 
+_CORRECTED = "exponential Adams formula in log-SNR: DPM-Solver++(3M) with twice the weight of the second difference"
+
 
 def _kind(kind: str) -> str:
     if kind not in KINDS:
@@ -159,7 +161,7 @@ def dpmpp_3m(start: str = "midpoint") -> Derivation:
     )
     method = exponential_adams(3)
     printed = [FORMULAS["dpmpp-3m"].difference(method)]
-    return _formula("dpmpp-3m-corrected", 3, method, "data", "exponential Adams formula", start, route, printed)
+    return _formula("dpmpp-3m-corrected", 3, method, "data", _CORRECTED, start, route, printed)
 
 
 def _with_start(orders: tuple[int, int]) -> int:
