@@ -223,7 +223,7 @@ def _stochastic(fields: dict[str, Any]) -> Any:
     if not isinstance(order, Fraction) or (2 * order).denominator != 1 or not 0 < order <= MAX_ORDER:
         raise MethodError(f'order must be a multiple of one half, like "3/2", got {shown(fields["order"])}')
     _labelled({**fields, "order": 1})
-    if kind not in _CLASSES:
+    if not isinstance(kind, str) or kind not in _CLASSES:
         raise unknown("kind", shown(kind).strip("'"), _CLASSES)
     expected = _CLASSES[kind].split()
     for name in given:

@@ -14,6 +14,7 @@ from odekit.methods.tableau import LARGEST, exact, shown
 MAX_LIST = 64  # entries of a vector, rows of a matrix
 MAX_FLOWS = 1000  # flows of a splitting method: Yoshida's compositions of compositions are long
 MAX_PARAMETERS = 20
+MAX_PHI = 20
 
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,29}")
 _RESERVED = re.compile(r"h|z|pi|sqrt|phi\d+")
@@ -80,6 +81,9 @@ class _Reader:
             expression = parse(text, self.symbols, self.values)
         except OdekitError as error:
             raise type(error)(f"{where}: {error}") from None
+        for k in re.findall(r"\bphi(\d+)", text):
+            if int(k) > MAX_PHI:
+                raise MethodError(f"{where}: phi{k}: the index is at most {MAX_PHI}")
         mentioned = set(re.findall(r"[A-Za-z]\w*", text)) & set(self.values)
         self.used |= mentioned
         found = str(expression) if mentioned else text
