@@ -24,6 +24,9 @@ from odekit.algebra.trees import AlgebraError
 CLOCKS = {"velocity": "t", "noise": "kappa", "data": "alpha_over_sigma"}
 SPELT = {"t": "t", "logsnr": "the log-SNR", "kappa": "sigma/alpha", "alpha_over_sigma": "alpha/sigma"}
 STEPS = ("1", "0.7", "1.3", "0.9", "1.2", "0.8", "1.1", "0.6", "1", "1.4", "0.7", "1.3")  # uneven, the last one first
+RATIOS = ("10/7", "7/13", "13/9", "3/4", "3/2", "8/11", "11/6")  # of each of these steps to the one before it
+SYMBOLIC = 4  # points beyond which step ratios are numbers: symbols take minutes
+_IN_LOG_SNR, _UNEVEN = "the exponential multistep formula in the log-SNR", ", on uneven steps"
 DIGITS = 40
 EXACT = float("inf")
 
@@ -38,15 +41,16 @@ class AdamsCertificate:
     def __init__(self, method: Any):
         self.name, self.family = method.name, method.family
         self.claimed: int | None = method.order.formula
-        if hasattr(method, "pair"):
+        if hasattr(type(method), "pair"):
             from odekit.algebra.certificates import certificate
 
-            self.route = "the exponential multistep formulas in the log-SNR"
-            self.parts = {role: certificate(formula) for role, formula in method.pair.items()}
+            self.route = _IN_LOG_SNR + (_UNEVEN if method.k > SYMBOLIC else "")
+            given = method.pair if method.k <= SYMBOLIC else _pair(method)  # they differ from Adams where k is small
+            self.parts = {role: certificate(formula) for role, formula in given.items()}
             return
         prediction, k = str(getattr(method.prediction, "name", method.prediction)), method.k
         one = method.k == 1 and prediction in ("noise", "data")  # a single point is the same in every clock
-        make, self.route = _maker(prediction, "logsnr" if one else method.clock, method.rule)
+        make, self.route = _maker(prediction, "logsnr" if one else method.clock, method.rule, k)
         if method.corrector and k > 1:
             self.parts = {"predictor": make(k - 1, False), "corrector": make(k, True)}
         else:
@@ -112,7 +116,13 @@ class AdamsCertificate:
         return f"<certificate of {self.name}: order {self.order}, by {self.route}>"
 
 
-def _maker(prediction: str, clock: str, rule: str) -> tuple[Callable[[int, bool], Any], str]:
+def _pair(method: Any) -> dict[str, Any]:
+    """The exponential Adams formulas of a pair with so many points that ratios are numbers."""
+    pair = {"predictor": in_log_snr(method.k), "corrector": in_log_snr(method.k + 1, implicit=True)}
+    return pair if method.corrects else {"formula": pair["predictor"]}
+
+
+def _maker(prediction: str, clock: str, rule: str, points: int) -> tuple[Callable[[int, bool], Any], str]:
     """(points, implicit) -> certificate of that formula, and the route in words."""
     from odekit.algebra.certificates import certificate
 
@@ -122,9 +132,11 @@ def _maker(prediction: str, clock: str, rule: str) -> tuple[Callable[[int, bool]
         route = f"the linear multistep formula in {SPELT.get(clock, 't')}"
         return lambda points, implicit: certificate((adams_moulton if implicit else adams_bashforth)(points)), route
     if prediction in ("noise", "data") and clock in ("logsnr", "index"):
-        route = "the exponential multistep formula in the log-SNR"
+        route = _IN_LOG_SNR
         if clock == "index":
             route += ", on the equal steps that the index means"
+        elif points > SYMBOLIC:
+            route += _UNEVEN
 
         def exponential(points: int, implicit: bool) -> Any:
             return certificate(in_log_snr(points, implicit, rule == "lumped", clock == "index"))
@@ -148,7 +160,8 @@ def in_log_snr(points: int, implicit: bool = False, lumped: bool = False, equal:
     """
     from odekit.algebra.exponential_multistep import exponential_adams
 
-    formula = exponential_adams(points - 1 if implicit else points, implicit)
+    steps = points - 1 if implicit else points
+    formula = exponential_adams(steps, implicit, RATIOS[: steps - 1] if steps > SYMBOLIC and not equal else None)
     if lumped:
         weights = tuple(re.sub(r"phi(\d+)\(z\)", _share, text) for text in formula.weights)
         formula = replace(formula, name=f"{formula.name}-lumped", weights=weights)

@@ -175,8 +175,8 @@ def multistep_conditions(order: int, stiff: bool = False) -> tuple[MultistepCond
     return tuple(MultistepCondition(k, p, p + 1 - k) for p in range(1, order + 1) for k in range(1, p + 1))
 
 
-def exponential_adams(steps: int, implicit: bool = False) -> ExponentialMultistep:
-    """The exponential Adams formula on symbolic step ratios r1, r2, ...; implicit with theta = 1 as well.
+def exponential_adams(steps: int, implicit: bool = False, ratios: Sequence[Any] | None = None) -> ExponentialMultistep:
+    """The exponential Adams formula on step ratios r1, r2, ..., or given ones; implicit with theta = 1 as well.
 
     Explicit ones are exact for polynomials g of degree below `steps`, implicit ones for one degree more.
 
@@ -190,7 +190,9 @@ def exponential_adams(steps: int, implicit: bool = False) -> ExponentialMultiste
         raise AlgebraError(f"exponential Adams formulas have 1 to 8 steps, not {steps}")
     import sympy
 
-    ratios = sympy.symbols(f"r1:{steps}") if steps > 1 else ()
+    if ratios is None:
+        ratios = sympy.symbols(f"r1:{steps}") if steps > 1 else ()
+    ratios = [*map(sympy.sympify, ratios)]
     nodes: Sequence[Any] = [-sum(ratios[:j], sympy.Integer(0)) for j in range(steps)]
     nodes = [sympy.Integer(1), *nodes] if implicit else nodes
     theta, z = sympy.Symbol("theta"), sympy.Symbol("z")
@@ -206,5 +208,5 @@ def exponential_adams(steps: int, implicit: bool = False) -> ExponentialMultiste
     name = f"exponential-{'am' if implicit else 'ab'}-{steps}"
     return ExponentialMultistep(
         name, len(nodes), "Hochbruck, Ostermann, BIT 51 (2011)", tuple(map(str, nodes)), tuple(map(str, weights)),
-        tuple(map(str, ratios)),
+        tuple(str(r) for r in ratios if r.is_Symbol),
     )  # fmt: skip

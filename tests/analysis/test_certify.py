@@ -217,6 +217,22 @@ def test_names_of_the_algebra_that_do_not_run_are_proved_all_the_same():
     assert "does not run" in page.routes["global slope"].reason and page.subject.family == "stochastic-runge-kutta"
 
 
+def test_a_formula_that_does_not_converge_is_refuted_whatever_its_order():
+    """A few steps of BDF-7 still fall like h^7: the root outside the unit circle has no time to grow."""
+    page = analysis.certify("bdf-7", steps=[10, 14, 20])
+    assert page.verdict == "fail" and page.order == 7
+    assert "not zero-stable" in page.routes["algebra"].reason
+    assert any("rho has the root 0.0768046+1.01933j" in finding for finding in page.findings)
+
+
+@pytest.mark.parametrize("name", ["strang", "unipc-3", "mclachlan-4"])
+def test_families_with_habits_of_their_own_pass(name):
+    """Splittings need a field in parts; a step of UniPC ends with its prediction, corrected by the next."""
+    page = analysis.certify(name)
+    assert page.verdict == "pass" and not any("disagree" in finding for finding in page.findings)
+    assert [route.verdict for route in page.routes.values()] == ["pass"] * 3
+
+
 def test_the_page_as_data_text_and_markdown():
     page = analysis.certify("heun2")
     data = json.loads(page.to_json())
