@@ -29,6 +29,10 @@ IMPLICIT_STARTERS = {1: "implicit-euler", 2: "sdirk2", 3: "radau-iia-2", 4: "sdi
 """The one-step method of each order that starts an implicit formula of one order more, which loses nothing by it."""
 
 
+SMALL = 0.05
+"""A weight of the newest output below which it cannot be recovered from the equation it stands in."""
+
+
 class LinearMultistep(Method):
     """An explicit formula applied to dy/dtau = N(a y, t); in raw coordinates (velocity) the textbook's method.
 
@@ -47,8 +51,6 @@ class LinearMultistep(Method):
         opening: Sequence[Multistep] = (),
     ):
         resolve(prediction)  # an unknown name is refused here, not in the middle of a solve
-        if not (formula.varies or formula.is_uniform):
-            raise MethodError(f"{formula.name} is made for certain steps; equal ones or ratios w1, w2, ... can run")
         self.formula, self.prediction, self.starter = formula, prediction, starter
         self.name, self.source, self.k = formula.name, formula.source, formula.order
         self.history = len(formula.nodes) - 2
@@ -122,7 +124,7 @@ class ImplicitMultistep(LinearMultistep, Implicit):
     """Implicit formulas, solved for the new state by Newton's method to the relative tolerance ``tol``.
 
     The newest output is recovered from the equation solved, not evaluated anew, which would multiply the tolerance by
-    the stiffness.
+    the stiffness; but where its weight is small (in Simpson's rule, where steps halve, it vanishes) it is.
     """
 
     evaluations = Implicit.evaluations
@@ -145,7 +147,7 @@ class ImplicitMultistep(LinearMultistep, Implicit):
             h, alpha, own, beta = self.coefficients(f, window, phase)
             base = self._before(f, window, carry, alpha) + h * dot(beta, known)
             y = self._solve([lambda u: f(u, t_next)], [base], [[h * own]], f.enter(x, t), t_next)[0]
-            moved, ahead = f.leave(y, t_next), (y - base) / (h * own)
+            moved, ahead = f.leave(y, t_next), (y - base) / (h * own) if abs(own) > SMALL else f(y, t_next)
         return self._carry(moved, (x, *carry.get("past", ())), (ahead, *known))
 
     def _clock(self, f: Coordinates, at: Any) -> float:
@@ -201,7 +203,9 @@ def _key(formula: Multistep) -> dict:
 
 
 def from_formula(formula: Multistep) -> Callable[..., Method]:
-    """The factory that makes a method of a formula."""
+    """The factory that makes a method of a formula; MethodError for one that is known on certain unequal steps only."""
+    if not (formula.varies or formula.is_uniform):
+        raise MethodError(f"{formula.name} is made for certain steps; equal ones or ratios w1, w2, ... can run")
     return explicit if formula.is_explicit else implicit
 
 
