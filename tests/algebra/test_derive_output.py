@@ -40,6 +40,7 @@ PARAMETRIC = {
     **{"name": "two-stage", "family": "runge-kutta", **ABOUT, "parameters": {"c2": "2/3"}},
     **{"c": ["0", "c2"], "A": [[], ["c2"]], "b": ["1-1/(2*c2)", "1/(2*c2)"]},
 }
+NOISE = ["phi1(h) + phi2(h)/r1", "-phi2(h)/r1"]
 CLASSICAL = {
     "rk4": data_of(get("rk4")),
     "pair": data_of(get("dp5")),
@@ -59,6 +60,8 @@ SAMPLERS = {
     "data, two stages": exponential("dpmpp-2s", r1="2/5"),
     "data, two steps": exponential("dpmpp-2m"),
     "data, three steps": exponential("dpmpp-3m-corrected"),
+    "data, started": exponential("dpmpp-3m-corrected") | {"start": "midpoint"},
+    "noise, started": data_of(exponential_adams(2)) | {"prediction": "noise", "start": "heun2", "weights": NOISE},
     "noise in logsnr": adams(3, prediction="noise", clock="logsnr"),
     "noise in t": adams(3, prediction="noise", clock="t", start="rising", last="lower"),
     "noise in kappa": adams(3, prediction="noise", clock="kappa", start="heun2"),

@@ -7,19 +7,8 @@ from typing import Any
 
 from odekit.algebra.derive.source import filled, imports_of
 from odekit.algebra.derive.source_classical import CALL, STEP, Written, joined, named, reaching, table
-from odekit.algebra.derive.source_exponential import FLOW, TOLD
+from odekit.algebra.derive.source_exponential import FLOW, STARTED, STRAIGHT, TOLD, starting_straight
 from odekit.exceptions import MethodError
-
-STRAIGHT = {
-    "noise": {
-        "scale": "alpha(t)",
-        "tau": "sigma(t) / alpha(t)",
-        "rate": "-np.exp(-values)",
-        "back": "-math.log(value)",
-    },
-    "data": {"scale": "sigma(t)", "tau": "alpha(t) / sigma(t)", "rate": "np.exp(values)", "back": "math.log(value)"},
-}
-"""x = scale y with dy/dtau = N: scale and tau of a time, dtau over the log-SNR, and the log-SNR of a tau."""
 
 CLOCKS = {
     "logsnr": "{0}",
@@ -96,22 +85,6 @@ LUMPED = """
         w = weights(MASSES * total, values, stations, total)
 """
 
-START = '''
-    def start(x, s, t, slope):
-        """One step of <name>, in y = x / scale and tau."""
-        y, h, k = x / scale(s), tau(t) - tau(s), [slope]
-        for c, row in zip(C_START[1:], A_START[1:]):
-            at = <at>
-            inner = y + h * sum(a * slope for a, slope in zip(row, k) if a)
-            k.append(model(scale(at) * inner, at))
-        return scale(t) * (y + h * sum(b * slope for b, slope in zip(B_START, k) if b))
-'''
-
-STARTED = """if n < ORDER - 1:
-            x = start(<arguments>)
-            continue
-        """
-
 
 def adams(fields: Mapping[str, Any]) -> Written:
     """The formula in its prediction, clock and rule; rising orders or a tableau start it, as the running method."""
@@ -149,13 +122,8 @@ def _in_time(fields: Mapping[str, Any]) -> Written:
 
 def _on_the_flow(fields: Mapping[str, Any], prediction: str, clock: str, lumped: bool) -> Written:
     starter, straight = _starter(fields), STRAIGHT[prediction]
-    inside = bool(starter) and any(c not in ("0", "1") for c in starter.c[: reaching(starter)])
+    start, inside = starting_straight(starter, prediction) if starter else ("", False)
     inverse = ", time_at_logsnr" if inside or (clock == "t" and not lumped) else ""
-    start = ""
-    if starter:
-        middle = f"time_at_logsnr({straight['back'].replace('value', 'tau(s) + c * h')})"
-        at = f"s if c == 0 else t if c == 1 else {middle}" if inside else "s if c == 0 else t"
-        start = "\n" + filled(START, name=starter.name, at=at) + "\n"
     if lumped:
         index = clock == "index"
         stations = "n - j for j in range(len(nodes))" if index else f"{_of_time(clock, 'node')} for node in nodes"

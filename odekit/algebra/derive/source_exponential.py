@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from odekit.algebra.derive.source import expression, filled, imports_of, listed, literal, matrix
-from odekit.algebra.derive.source_classical import Written, joined
+from odekit.algebra.derive.source_classical import Written, joined, reaching, table
 from odekit.exceptions import MethodError
 
 PHI = '''
@@ -149,6 +149,33 @@ def literal_or(text: str) -> str:
 
 # Multistep formulas.
 
+STRAIGHT = {
+    "noise": {
+        "scale": "alpha(t)",
+        "tau": "sigma(t) / alpha(t)",
+        "rate": "-np.exp(-values)",
+        "back": "-math.log(value)",
+    },
+    "data": {"scale": "sigma(t)", "tau": "alpha(t) / sigma(t)", "rate": "np.exp(values)", "back": "math.log(value)"},
+}
+"""x = scale y with dy/dtau = N: scale and tau of a time, dtau over the log-SNR, and the log-SNR of a tau."""
+
+START = '''
+    def start(x, s, t, slope):
+        """One step of <name>, in y = x / scale and tau."""
+        y, h, k = x / scale(s), tau(t) - tau(s), [slope]
+        for c, row in zip(C_START[1:], A_START[1:]):
+            at = <at>
+            inner = y + h * sum(a * slope for a, slope in zip(row, k) if a)
+            k.append(model(scale(at) * inner, at))
+        return scale(t) * (y + h * sum(b * slope for b, slope in zip(B_START, k) if b))
+'''
+
+STARTED = """if n < ORDER - 1:
+            x = start(<arguments>)
+            continue
+        """
+
 WEIGHTS = '''
 def weights_<count>(<names>):
     """The weights of the <count> newest model outputs, for a step h in log-SNR<ratios>."""
@@ -156,19 +183,27 @@ def weights_<count>(<names>):
 '''
 
 MULTISTEP = '''
-def sample(model, x, times, alpha, sigma):
+def sample(model, x, times, alpha, sigma<inverse>):
     """x at times[-1] from x at times[0]; model(x, t) predicts the <prediction>."""
+<start>
     times = [float(t) for t in times]
     logsnr = [math.log(alpha(t) / sigma(t)) for t in times]
     outputs = []  # newest first
     for n in range(len(times) - 1):
         s, t, h = times[n], times[n + 1], logsnr[n + 1] - logsnr[n]
         outputs = [model(x, s), *outputs][:<count>]
-        ratios = [(logsnr[n - j] - logsnr[n - j - 1]) / h for j in range(len(outputs) - 1)]
-        weights = WEIGHTS[len(outputs)](h, *ratios)
-        x = moved(x, s, t, h, weights, outputs, alpha, sigma)
+        <started>ratios = [(logsnr[n - j] - logsnr[n - j - 1]) / h for j in range(len(outputs) - 1)]
+        x = moved(x, s, t, h, <weights>, outputs, alpha, sigma)
     return x
 '''
+
+SCALES = """
+    def scale(t):
+        return <scale>
+
+    def tau(t):
+        return <tau>
+"""
 
 SEMILINEAR_MULTISTEP = '''
 def integrate(g, t, u, L):
@@ -184,18 +219,29 @@ def integrate(g, t, u, L):
 '''
 
 
+def starting_straight(tableau: Any, prediction: str) -> tuple[str, bool]:
+    """`start`, one step of a tableau in straight coordinates, and whether it asks for a time between the nodes."""
+    inside = any(c not in ("0", "1") for c in tableau.c[: reaching(tableau)])
+    middle = f"time_at_logsnr({STRAIGHT[prediction]['back'].replace('value', 'tau(s) + c * h')})"
+    at = f"s if c == 0 else t if c == 1 else {middle}" if inside else "s if c == 0 else t"
+    return "\n" + filled(START, name=tableau.name, at=at) + "\n", inside
+
+
 def multistep(fields: Mapping[str, Any]) -> Written:
-    """An exponential multistep formula; the first steps use exponential Adams formulas of fewer points."""
+    """An exponential multistep formula; a tableau starts it, or exponential Adams formulas of fewer points."""
     from odekit.algebra.exponential_multistep import exponential_adams
+    from odekit.methods import files
 
     name, prediction, count = fields["name"], fields.get("prediction"), len(fields["weights"])
-    if fields.get("start", "rising") != "rising":
-        raise MethodError(f"{name}: source is written for start = 'rising', not for {fields['start']!r}")
+    start = fields.get("start", "rising") if count > 1 else "rising"
+    if start != "rising" and (start not in files.names() or not prediction):
+        raise MethodError(f"{name}: source is written for start = 'rising' or a tableau's name, not for {start!r} here")
     _check_nodes(name, fields["nodes"])
     variable = {None: "z", "noise": "h", "data": "(-h)"}[prediction]
-    rows = {k: [w.replace("z", variable) for w in exponential_adams(k).weights] for k in range(1, count)}
+    shorter = range(1, count) if start == "rising" else ()
+    rows = {k: [w.replace("z", variable) for w in exponential_adams(k).weights] for k in shorter}
     rows[count] = fields["weights"]
-    functions = [
+    parts = [
         filled(
             WEIGHTS,
             count=str(k),
@@ -205,14 +251,37 @@ def multistep(fields: Mapping[str, Any]) -> Written:
         )
         for k, row in rows.items()
     ]
-    known = "WEIGHTS = {" + ", ".join(f"{k}: weights_{k}" for k in rows) + "}"
+    if start == "rising":
+        parts.append("WEIGHTS = {" + ", ".join(f"{k}: weights_{k}" for k in rows) + "}")
     if not prediction:
-        body = joined([PHI_OF_ARRAYS, *functions, known, filled(SEMILINEAR_MULTISTEP, count=str(count))])
+        body = joined([PHI_OF_ARRAYS, *parts, filled(SEMILINEAR_MULTISTEP, count=str(count))])
         doc = "integrate(g, t, u, L) runs it on u' = L u + g(u, t), for numbers and NumPy arrays."
         return imports_of(body, "import numpy as np"), doc + _rising(count), body
-    main = filled(MULTISTEP, prediction=prediction, count=str(count))
-    body = joined([PHI, *functions, known, MOVED[prediction], main])
-    return imports_of(body), FLOW.format(prediction=prediction, inverse="", told="") + _rising(count), body
+    step, inside = "", False
+    if start != "rising":
+        tableau = files.get(start)
+        step, inside = starting_straight(tableau, prediction)
+        step = "\n" + filled(SCALES, **{key: STRAIGHT[prediction][key] for key in ("scale", "tau")}) + "\n" + step
+        parts.append(table(tableau, reaching(tableau), "_START"))
+    inverse = ", time_at_logsnr" if inside else ""
+    main = filled(
+        MULTISTEP,
+        prediction=prediction,
+        inverse=inverse,
+        start=step,
+        started=filled(STARTED, arguments="x, s, t, outputs[0]").replace("ORDER", str(count)) if step else "",
+        weights=f"weights_{count}(h, *ratios)" if step else "WEIGHTS[len(outputs)](h, *ratios)",
+        count=str(count),
+    )
+    if not step:
+        main = main.replace('."""\n\n', '."""\n')
+    body = joined([PHI, *parts, MOVED[prediction], main])
+    told = _rising(count) if not step else f" {start} takes the first steps."
+    return (
+        imports_of(body),
+        FLOW.format(prediction=prediction, inverse=inverse, told=TOLD if inside else "") + told,
+        body,
+    )
 
 
 def _rising(count: int) -> str:
