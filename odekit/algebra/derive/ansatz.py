@@ -151,29 +151,17 @@ def _linear(demand: Demand, method: Exact, unknown: list[str], nodes: Sequence[s
     import sympy
 
     equations = [e for e in demand.equations(method) if e != 0]
-    symbols = [sympy.Symbol(u) for u in unknown]
-    inner = [e for e in equations if e.free_symbols & set(symbols)]
-    if any(sympy.Poly(e, *symbols).total_degree() > 1 for e in inner):
+    letters = [sympy.Symbol(u) for u in unknown]
+    inner = [e for e in equations if e.free_symbols & set(letters)]
+    if any(sympy.Poly(e, *letters).total_degree() > 1 for e in inner):
         return None
-    solution = sympy.linsolve(inner, symbols) if inner else [tuple(symbols)]
+    solution = sympy.linsolve(inner, letters) if inner else [tuple(letters)]
     if solution == sympy.S.EmptySet:
-        if not nodes:
-            raise AlgebraError(f"{method.name}: {demand} cannot hold")
-        # too many equations for the entries: the nodes must make them agree
-        return _with_nodes(demand, method, inner, symbols, nodes)
-    values = next(iter(solution))
-    found = {str(s): sympy.factor(v) for s, v in zip(symbols, values, strict=True) if v != s}
-    outer = [e for e in equations if not e.free_symbols & set(symbols)]
-    return found | _nodes(demand, method, outer, nodes)
-
-
-def _with_nodes(demand: Demand, method: Exact, inner: list, symbols: list, nodes: Sequence[str]) -> dict[str, Any]:
-    import sympy
-
-    solved = sympy.solve(inner, [*symbols, *map(sympy.Symbol, nodes)], dict=True)
-    if not solved:
         raise AlgebraError(f"{method.name}: {demand} cannot hold")
-    return {str(s): sympy.factor(v) for s, v in solved[0].items()}
+    values = next(iter(solution))
+    found = {str(s): sympy.factor(v) for s, v in zip(letters, values, strict=True) if v != s}
+    outer = [e for e in equations if not e.free_symbols & set(letters)]
+    return found | _nodes(demand, method, outer, nodes)
 
 
 def _nodes(demand: Demand, method: Exact, equations: list, nodes: Sequence[str]) -> dict[str, Any]:
