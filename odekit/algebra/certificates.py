@@ -8,7 +8,6 @@ hold, each named when printed), `.findings()` (claims that do not hold), `.rows(
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from fractions import Fraction
 from functools import cached_property
 from importlib import import_module
@@ -85,8 +84,7 @@ def _named(name: str | os.PathLike) -> Any:
     from odekit import methods
 
     if not isinstance(name, str) or name.endswith(".toml") or name in methods.names():
-        found = methods.get(name)
-        return _implicit_multistep(found) or found
+        return methods.get(name)
     known = set(methods.names())
     for place in LISTS:
         module = import_module(f"odekit.algebra.{place}")
@@ -94,15 +92,6 @@ def _named(name: str | os.PathLike) -> Any:
             return module.get(name)
         known.update(module.names())
     raise unknown("method", name, sorted(known))
-
-
-def _implicit_multistep(method: Any) -> Any:
-    """The formula of an Adams-Moulton or BDF method that runs, on equal steps."""
-    from odekit.algebra import multistep
-
-    made: dict[str, Callable[[int], Any]] = {"AdamsMoulton": multistep.adams_moulton, "BDF": multistep.bdf}
-    make = made.get(type(method).__name__)
-    return make and make(method.k)
 
 
 class StochasticCertificate:
