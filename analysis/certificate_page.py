@@ -135,7 +135,10 @@ def coefficients(exact: Any) -> list[tuple[str, list[list[str]]]]:
     kind = type(exact).__name__
     if hasattr(exact, "b") and hasattr(exact, "A"):
         stages = len(exact.b)
-        rows = [[c, *a, *[""] * (stages - len(a))] for c, a in zip(exact.c, exact.A, strict=True)]
+        rows = []
+        for c, a in zip(exact.c, exact.A, strict=True):
+            used = max((j + 1 for j, entry in enumerate(a) if entry != "0"), default=0)
+            rows.append([c, *a[:used], *[""] * (stages - used)])
         rows += [["", *row] for row in (exact.b, exact.b_embedded) if row is not None]
         return [("c, A; b", _cells(rows))]
     if hasattr(exact, "nodes") and hasattr(exact, "weights"):

@@ -201,8 +201,8 @@ def certify(
     Raises OdekitError in one line for what cannot be certified.
 
     >>> page = certify("heun2")
-    >>> page.verdict, page.order, page.failing
-    ('pass', 2, ('[tau,tau]: 1/2, not 1/3',))
+    >>> page.verdict, page.order, page.failing[0]
+    ('pass', 2, '[tau,tau]: 1/2, not 1/3')
     """
     subject = subject_of(what, claim)
     if problem is None and process is None and prediction is None:

@@ -96,7 +96,7 @@ class Region:
         what = "order star, |R| > |exp|" if self.star else f"stable, {self.variable}"
         axes.set_title(f"{self.name}: {what}", fontsize=9, loc="left")
         if several:
-            axes.legend(loc="upper left", fontsize=8)
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
         return axes
 
 
