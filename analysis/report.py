@@ -79,15 +79,16 @@ def build_page(document: Mapping[str, Any]) -> str:
         versions=document.get("versions") or versions(),
         created=document.get("created") or datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         seconds=document.get("seconds"),
-        seeds=sorted({row.get("seed", 0) for row in results}),
+        seeds=sorted({row["seed"] for row in results if row.get("seed") is not None}),
     )
 
 
 class _Case:
-    """What a column of the page stands for: one process, one prediction, one grid."""
+    """What a column of the page stands for: one process, one prediction, one grid; or fields without a process."""
 
     def __init__(self, row: Mapping[str, Any]):
-        self.process, self.prediction, self.grid = (row.get(part, "") for part in ("process", "prediction", "grid"))
+        self.grid = row.get("grid", "")
+        self.process, self.prediction = row.get("process") or "plain fields", row.get("prediction") or self.grid
 
 
 class _Panel:
@@ -95,7 +96,8 @@ class _Panel:
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]):
         first = rows[0]
-        self.title = " · ".join(str(first[part]) for part in ("process", "prediction") if first.get(part))
+        title = " · ".join(str(first[part]) for part in ("process", "prediction") if first.get(part))
+        self.title = title or str(first.get("problem", ""))
         self.setting = ", ".join(str(first[part]) for part in ("problem", "grid") if first.get(part))
         self.rows = merged(rows)
         self.few = next((row["few"] for row in rows if row.get("few")), [])
