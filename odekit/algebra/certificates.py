@@ -58,7 +58,7 @@ def exact_object(method: Any) -> Any:
     if isinstance(method, dict):
         from odekit.methods.files import method_from
 
-        return exact_object(method_from(method))
+        return exact_object(_made(method_from(method)))
     if isinstance(method, str | os.PathLike):
         return exact_object(_named(method))
     if formulas := getattr(method, "formulas", None):  # by their points; those with fewer only start the method
@@ -80,10 +80,19 @@ def _kind(given: Any) -> str:
     return next((kind.__name__ for kind in type(given).__mro__ if kind.__name__ in MAKERS), "")
 
 
+def _made(found: Any) -> Any:
+    """What a method file gives: the exact object, or the method that the fields of an Adams formula make."""
+    from odekit.methods import catalogue
+
+    return catalogue.from_data(found) if isinstance(found, dict) else found
+
+
 def _named(name: str | os.PathLike) -> Any:
     from odekit import methods
 
-    if not isinstance(name, str) or name.endswith(".toml") or name in methods.names():
+    if not isinstance(name, str) or name.endswith(".toml"):  # also of a family that does not run
+        return _made(methods.files.read_method_file(name))
+    if name in methods.names():
         return methods.get(name)
     known = set(methods.names())
     for place in LISTS:

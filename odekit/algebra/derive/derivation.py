@@ -73,10 +73,8 @@ class Derivation:
     def certificate(self) -> Any:
         """The certificate of the method."""
         from odekit.algebra import certificate
-        from odekit.methods import catalogue
 
-        method = self.method
-        return certificate(catalogue.from_data(method) if isinstance(method, dict) else method)  # an Adams formula
+        return certificate(dict(self.data))
 
     def toml(self) -> str:
         """The method file: `odekit verify` takes it."""

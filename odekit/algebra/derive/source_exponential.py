@@ -269,7 +269,7 @@ def multistep(fields: Mapping[str, Any]) -> Written:
         prediction=prediction,
         inverse=inverse,
         start=step,
-        started=filled(STARTED, arguments="x, s, t, outputs[0]").replace("ORDER", str(count)) if step else "",
+        started=filled(STARTED, arguments="x, s, t, outputs[0]").replace("ORDER - 1", str(count - 1)) if step else "",
         weights=f"weights_{count}(h, *ratios)" if step else "WEIGHTS[len(outputs)](h, *ratios)",
         count=str(count),
     )
