@@ -215,6 +215,7 @@ def test_names_of_the_algebra_that_do_not_run_are_proved_all_the_same():
     page = analysis.certify("sra1")
     assert page.verdict == "pass" and page.routes["global slope"].verdict == "absent"
     assert "does not run" in page.routes["global slope"].reason and page.subject.family == "stochastic-runge-kutta"
+    assert "<td>3/2</td>" in page.to_html() and json.loads(page.to_json())["certificate"]["order"] == "3/2"
 
 
 def test_a_formula_that_does_not_converge_is_refuted_whatever_its_order():
