@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.cli import main
 
-COMMANDS = ["list", "verify", "certify", "figures", "report"]
+COMMANDS = ["list", "verify", "certify", "derive", "figures", "report"]
 
 
 def answer(capsys, *arguments):
