@@ -263,15 +263,14 @@ def figures(methods, process, prediction, problem, grid, folder, stability, fres
 @FRESH
 def report(folder, fresh) -> int:
     """Verify every method on every problem and write the page that tells it."""
-    from analysis.problems import default_cases
     from analysis.report import write_report
-    from analysis.tasks import document, order_tasks
+    from analysis.tasks import document, report_tasks
     from analysis.verify import timed, verdict_of
 
     seconds = timed()
     Path(folder).mkdir(parents=True, exist_ok=True)
     names = _methods().names()
-    rows = _measure(order_tasks(names, default_cases()), fresh, f"verifying {len(names)} methods")
+    rows = _measure(report_tasks(names), fresh, f"verifying {len(names)} methods")
     page = write_report(document(rows, names, seconds()), folder)
     for row in rows:
         if row["verdict"] != "pass":
