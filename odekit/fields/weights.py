@@ -12,6 +12,7 @@ results agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,9 +68,9 @@ def weights(f: Coordinates, to: Instant, at: Instant, nodes: tuple, clock: str, 
 def moments(f: Coordinates, to: Instant, at: Instant, functions: Sequence[Callable[[Instant], Any]]) -> list:
     """int Psi_A(to, r) B_r g(r) dr over the step for each function g of an instant: what exact weights sum to on g.
 
-    Integrated in the straight clock where it is closed, which may begin or end where the log-SNR is infinite.
+    Integrated in the log-SNR; in time for the velocity, and in the straight clock where the log-SNR is infinite.
     """
-    straight = f.prediction.name in CLOSED
+    straight = f.prediction.name == "velocity" or (f.prediction.name in CLOSED and not _has_ends(f, to, at))
     own = (CLOSED[f.prediction.name] or "t") if straight else "logsnr"
     start, end = f.clock(at, own), f.clock(to, own)
 
@@ -82,6 +83,12 @@ def moments(f: Coordinates, to: Instant, at: Instant, functions: Sequence[Callab
         return [(masses * g(inner) * factor).sum(0) for g in functions]
 
     return _converged(f, integral, 16)
+
+
+def _has_ends(f: Coordinates, *ends: Instant) -> bool:
+    """Whether the log-SNR is finite at both ends of every step."""
+    largest = (abs(f.clock(end, "logsnr")) for end in ends)
+    return all(math.isfinite(float(value.max() if getattr(value, "shape", ()) else value)) for value in largest)
 
 
 def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clock: str) -> list:

@@ -118,8 +118,11 @@ def spans(functions: Sequence[str], process: Any, grid: torch.Tensor, prediction
 
     Both are numbers of 34 digits: powers of a clock are nearly dependent on nodes close to each other.
     """
-    from odekit.algebra.phi import evaluate
+    from odekit.algebra.phi import evaluate, phi
     from odekit.expressions import parse
+
+    def each(k: int, z: Any) -> Any:
+        return np.frompyfunc(lambda one: phi(k, one), 1, 1)(z)
 
     parsed = [parse(text, FUNCTIONS) for text in functions]
     if not parsed:
@@ -130,7 +133,7 @@ def spans(functions: Sequence[str], process: Any, grid: torch.Tensor, prediction
         times = DIGITS.stack([DIGITS.number(t) for t in grid.tolist()])
 
         def of_instant(expression: Any) -> Callable[[Instant], Any]:
-            return lambda at: evaluate(expression, {c: f.clock(at, c) for c in FUNCTIONS}) + 0 * at.time
+            return lambda at: evaluate(expression, {c: f.clock(at, c) for c in FUNCTIONS}, each) + 0 * at.time
 
         known = [of_instant(expression) for expression in parsed]
         straight = f.prediction.name in CLOSED

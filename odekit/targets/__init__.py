@@ -2,7 +2,7 @@
 
 from .covariances import LowRank
 from .empirical import Empirical
-from .examples import aniso3, bimodal, digits, digits_mixture, get, names, ring6
+from .examples import aniso3, bimodal, digits, digits_mixture, get, names, ring6, scattered
 from .mixture import Gaussian, GaussianMixture
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "get",
     "names",
     "ring6",
+    "scattered",
 ]

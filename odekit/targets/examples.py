@@ -64,6 +64,26 @@ def digits(bandwidth: float = 0.0, shape: tuple[int, ...] = (64,)) -> Empirical:
     return Empirical(_digit_points().reshape(-1, *shape), bandwidth)
 
 
+def scattered(seed: int = 0, components: int = 4, dimension: int = 2) -> GaussianMixture:
+    """A random mixture of isotropic Gaussians, (dimension,): one of a family to learn from or to test on.
+
+    Means are normal with standard deviation 1.2, deviations uniform in [0.1, 0.5], weights uniform in [0.2, 1.2] up to
+    their sum.
+
+    >>> scattered(3).means.shape
+    torch.Size([4, 2])
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(kind: Callable, *shape: int) -> Tensor:
+        return kind(*shape, generator=generator, dtype=torch.float64)
+
+    means = 1.2 * draw(torch.randn, components, dimension)
+    scales = 0.1 + 0.4 * draw(torch.rand, components)
+    weights = 0.2 + draw(torch.rand, components)
+    return GaussianMixture(means, scales, weights / weights.sum())
+
+
 def trio(size: float = 1.0) -> GaussianMixture:
     """Three overlapping anisotropic components in the plane, (2,): smooth enough that methods of order 8 show it.
 
@@ -106,6 +126,7 @@ _REGISTRY: dict[str, Callable[..., GaussianMixture]] = {
     "bimodal": bimodal,
     "digits": digits,
     "digits-mixture": digits_mixture,
+    "scattered": scattered,
 }
 
 

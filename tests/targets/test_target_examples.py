@@ -12,7 +12,16 @@ from odekit import targets
 
 
 def test_names_and_get():
-    assert targets.names() == ["aniso3", "bimodal", "digits", "digits-mixture", "ring6", "trio", "trio-sharp"]
+    assert targets.names() == [
+        "aniso3",
+        "bimodal",
+        "digits",
+        "digits-mixture",
+        "ring6",
+        "scattered",
+        "trio",
+        "trio-sharp",
+    ]
     for name in targets.names():
         target = targets.get(name)
         copy = pickle.loads(pickle.dumps(target))
