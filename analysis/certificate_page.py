@@ -55,7 +55,8 @@ def _ladders(page: Any, route: str) -> list[tuple[str, str]]:
     rows = page.routes[route].rows
     by_grid: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        by_grid.setdefault(row["grid"], []).append(row)
+        if len(row["steps"]) > 1:  # a method of one grid has no slope
+            by_grid.setdefault(row["grid"], []).append(row)
     what = "One step from exact points" if route == "local slope" else "Whole solves"
     plots = []
     for grid, group in by_grid.items():

@@ -210,11 +210,32 @@ def certify(
     case = problem if isinstance(problem, Case) else cases(process, prediction, problem, grid)[0]
     if subject.sampler is not None:
         return _of_sampler(subject, case, steps)
+    if subject.family == "non-stationary":
+        return _of_one_grid(subject)
     algebra, first = _algebra(subject)
     if algebra and not subject.family:
         subject = replace(subject, family=algebra.family)
     routes = {route.name: route for route in (first, *_slopes(subject, case, steps))}
     return CertificatePage(subject, algebra, routes, _testimony(exact_problem(case)))
+
+
+def _of_one_grid(subject: Subject) -> CertificatePage:
+    """A method of one grid has no order: the proof and the run say on which functions of time it is exact."""
+    from analysis.exactness import rows
+    from analysis.verify import verdict_of
+    from odekit.algebra.certificates import certificate
+
+    proof, measured = certificate(subject.method), rows(subject.method)
+    reasons = "; ".join(proof.failing) or f"exact on {', '.join(proof.defects) or 'nothing'}"
+    whole = "; ".join(row["reason"] for row in measured)
+    verdict = UNDETERMINED if not proof.defects else FAIL if proof.failing else PASS
+    routes = (
+        Route(ROUTES[0], None, verdict, reasons),
+        Route(ROUTES[1], None, ABSENT, "no order on one grid"),
+        Route(ROUTES[2], None, verdict_of(measured), whole, tuple(measured)),
+    )
+    names = {route.name: route for route in routes}
+    return CertificatePage(subject, proof, names, "models that return functions of time alone, on its own grid")
 
 
 def _problem_for(subject: Subject) -> str | None:

@@ -116,7 +116,7 @@ def _kind(parameter: inspect.Parameter) -> str:
 def told(found: Any) -> tuple[list[str], bool]:
     """The lines that tell a derivation, and whether its certificate grants what it claims."""
     data = found.data
-    lines = [f"{data['name']}: {data['family']}, order {data['order']}"]
+    lines = [f"{data['name']}: {data['family']}" + (f", order {data['order']}" if "order" in data else "")]
     lines += [f"  {line}" for line in found.route]
     if found.free:
         values = ", ".join(f"{key} = {value}" for key, value in found.free.items())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from analysis.exactness import ExactnessTask
 from analysis.order import UNDETERMINED
 from analysis.problems import Case, default_cases, own_cases
 from analysis.verify import Row, refused
@@ -115,18 +116,22 @@ def order_tasks(
     steps: Sequence[int] | None = None,
     kinds: Sequence[str] = KINDS,
     budget: int = BUDGET,
-) -> list[OrderTask]:
+) -> list[OrderTask | ExactnessTask]:
     """All claims of every method on every case, cases outermost: a worker that has a reference makes use of it.
 
-    Where the cases are the default ones, a method that needs a field of its own kind has its own.
+    Where the cases are the default ones, a method that needs a field of its own kind has its own. A non-stationary
+    method has no order: its task is to be exact where it says so.
     """
     from analysis.measure import method_of
 
     steps, cases = None if steps is None else tuple(steps), list(cases)
     usual = cases == default_cases()
+    methods = list(methods)
+    alone = [method for method in methods if method_of(method).family == "non-stationary"]
+    methods = [method for method in methods if method not in alone]
     chosen = {method: usual and own_cases(method_of(method)) or cases for method in methods}
     every = dict.fromkeys(case for found in chosen.values() for case in found)
-    return [
+    return [ExactnessTask(method) for method in alone] + [
         OrderTask(method, case, tuple(kinds), steps, budget if case.process else CHEAP * budget)
         for case in every
         for method, found in chosen.items()

@@ -29,6 +29,7 @@ MAKERS = {
     "StochasticTable": "certificates:stochastic_certificate",
     "Adams": "adams_properties:AdamsCertificate",
     "UniPC": "adams_properties:AdamsCertificate",
+    "NonStationary": "odekit.methods.nonstationary:Exactness",
 }
 """For the type of an exact object, by name, what makes its certificate: loaded when it is asked for."""
 
@@ -46,7 +47,7 @@ def certificate(method: Any) -> Any:
     """
     given = exact_object(method)
     module, _, name = MAKERS[_kind(given)].partition(":")
-    return getattr(import_module(f"odekit.algebra.{module}"), name)(given)
+    return getattr(import_module(module if "." in module else f"odekit.algebra.{module}"), name)(given)
 
 
 def exact_object(method: Any) -> Any:

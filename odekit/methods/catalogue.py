@@ -17,6 +17,7 @@ from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
 from odekit.methods.exponential_catalogue import METHODS, from_exponential, from_formula, one_step
 from odekit.methods.implicit import implicit_runge_kutta
+from odekit.methods.nonstationary import NonStationary
 from odekit.methods.runge_kutta import RungeKutta
 from odekit.methods.splitting import Composition, composition
 from odekit.methods.tableau import Tableau
@@ -130,6 +131,7 @@ MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {
     ExponentialTableau: from_exponential,
     ExponentialMultistep: from_formula,
     Multistep: multistep.from_formula,
+    NonStationary: lambda method: lambda: method,
 }
 """For each kind of exact data, what gives the factory of a method that runs; a factory's parameters are its options."""
 

@@ -76,7 +76,9 @@ def method_from(data: Data, **values: Any) -> Any:
     - "exponential-multistep": `nodes`, `weights`, in the same functions and the ratios r1, r2, ... of earlier steps to
       h, maybe `start`; or the Adams form, which needs `prediction` and `clock`;
     - "splitting": `steps`, pairs of a letter and a number, maybe `digits`, `nystrom`, `processor`;
-    - "stochastic-runge-kutta": `kind` and the table `coefficients`.
+    - "stochastic-runge-kutta": `kind` and the table `coefficients`;
+    - "non-stationary", which has no order: `process`, `prediction`, the nodes `grid`, rows of `weights`, maybe
+      `process_parameters`, `exact` (functions of time); gives an `odekit.methods.nonstationary.NonStationary`.
 
     Raises OdekitError for what is missing, unknown or ill-typed, naming it, its position and what is near it.
     """
@@ -252,6 +254,34 @@ def _sized(name: str, value: Sequence, stages: int) -> tuple:
     return tuple(map(exact, value))
 
 
+def _non_stationary(fields: dict[str, Any]) -> Any:
+    import torch
+
+    from odekit import processes
+    from odekit.methods.nonstationary import NonStationary
+
+    if not isinstance(fields["process"], str):
+        raise MethodError(f"process must be text, got {shown(fields['process'])}")
+    values = {key: float(exact(text)) for key, text in fields.get("process_parameters", {}).items()}
+    rows = [[float(exact(w)) for w in row] for row in fields["weights"]]
+    n = len(fields["grid"]) - 1
+    if len(rows) != n or any(len(row) > i + 1 for i, row in enumerate(rows)):
+        raise MethodError(f"a grid of {n + 1} nodes has {n} rows of weights, row i of at most i entries")
+    weights = torch.zeros(n, n, dtype=torch.float64)
+    for i, row in enumerate(rows):
+        weights[i, : len(row)] = torch.tensor(row, dtype=torch.float64)
+    grid = torch.tensor([float(exact(t)) for t in fields["grid"]], dtype=torch.float64)
+    process = processes.get(fields["process"], **values)
+    labels = {key: fields[key] for key in ("name", "source", "exact") if key in fields}
+    return NonStationary(process, grid, weights, fields["prediction"], **labels)
+
+
+def _numbers(where: str, value: Any, visit: Visit) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise MethodError(f"{where} must be a table of numbers, got {shown(value)}")
+    return {str(name): visit(f"{name} of {where}", text) for name, text in value.items()}
+
+
 # The forms.
 
 
@@ -296,6 +326,13 @@ _STOCHASTIC = Form(
     ("name", "kind", "order", "source", "coefficients"), (), {"coefficients": table}, _stochastic
 )  # fmt: skip
 
+_NON_STATIONARY = Form(
+    ("name", "source", "process", "process_parameters", "prediction", "grid", "weights", "exact"),
+    ("source", "process_parameters", "exact"),
+    {"process_parameters": _numbers, "grid": vector, "weights": matrix},
+    _non_stationary,
+)
+
 FORMS: dict[str, tuple[tuple[str, ...], Form, Form | None]] = {
     "runge-kutta": ((), _TABLEAU, None),
     "multistep": (
@@ -317,5 +354,6 @@ FORMS: dict[str, tuple[tuple[str, ...], Form, Form | None]] = {
     ),
     "splitting": ((), _SPLITTING, None),
     "stochastic-runge-kutta": ((), _STOCHASTIC, None),
+    "non-stationary": ((), _NON_STATIONARY, None),
 }
 """For each family: the keys that tell its coefficients are given, the form with them, and the one without."""

@@ -7,6 +7,7 @@ with one evaluation a step is of this form: its weights may be chosen freely, an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,13 @@ class NonStationary(Method):
     @property
     def evaluations(self) -> int:
         return 1
+
+    @property
+    def ratios(self) -> torch.Tensor:
+        """Psi_A of each step (n,)."""
+        f = Coordinates(ProbabilityFlow(self.process, lambda x, t: x, self.prediction), self.prediction)
+        found = ratio(f, Instant(self.grid[1:]), Instant(self.grid[:-1]))
+        return torch.as_tensor(found, dtype=torch.float64).expand(len(self.weights))
 
     def phases(self, steps: int, noise_free_end: bool = False) -> list:
         if steps != len(self.weights):
@@ -163,3 +171,75 @@ def polynomials(clock: str, count: int) -> tuple[str, ...]:
     if clock not in FUNCTIONS:
         raise unknown("clock", clock, FUNCTIONS)
     return tuple("1" if k == 0 else clock if k == 1 else f"{clock}**{k}" for k in range(count))
+
+
+class Exactness:
+    """The certificate of a non-stationary method: on which functions its weights are exact, and how large they are.
+
+    It has no order: `order` and `claimed` are None.
+
+    >>> import odekit as ok
+    >>> vp = ok.VP()
+    >>> proof = Exactness(exact_on(("1", "logsnr"), vp, ok.grid("logsnr", vp, 4)))
+    >>> proof.findings(), max(proof.defects.values()) < 1e-15
+    ([], True)
+    """
+
+    order = claimed = None
+    family = NonStationary.family
+
+    def __init__(self, method: NonStationary):
+        self.name, self.method = method.name, method
+
+    @cached_property
+    def defects(self) -> dict[str, float]:
+        """For each function, the largest |sum_j w_ij g(t_j) - exact| over the steps that can be exact on it.
+
+        Step i has i + 1 outputs and is asked for the first i + 1 functions; relative to the sum of |w_ij g(t_j)|.
+        """
+        method = self.method
+        if not method.exact:
+            return {}
+        values, integrals = spans(method.exact, method.process, method.grid, method.prediction)
+        with DIGITS.context:
+            return {
+                text: max(
+                    (_defect(row, values[k], integrals[k, i]) for i, row in enumerate(method.weights) if k <= i),
+                    default=0.0,
+                )
+                for k, text in enumerate(method.exact)
+            }
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The functions on which the weights are not exact to rounding."""
+        return tuple(f"{text}: off by {gap:.2g}" for text, gap in self.defects.items() if gap > 1e-13)
+
+    def findings(self) -> list[str]:
+        """Claims that do not hold."""
+        return [f"not exact on {failure}" for failure in self.failing]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and text for a page."""
+        told = [(f"exact on {text}", f"to {gap:.1e}" if gap <= 1e-13 else f"NO: {gap:.2g}") for text, gap in
+                self.defects.items()]  # fmt: skip
+        largest = float(self.method.weights.abs().max())
+        steps = f"{len(self.method.weights)}, of one grid on {self.method.process!r}"
+        return [("evaluations", steps), *told, ("largest weight", f"{largest:.4g}")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "order": None,
+            "claimed_order": None,
+            "failing": list(self.failing),
+            "defects": self.defects,
+            "findings": self.findings(),
+        }
+
+
+def _defect(row: torch.Tensor, values: Any, wanted: Any) -> float:
+    terms = [DIGITS.number(w) * v for w, v in zip(row.tolist(), values, strict=True)]
+    return float(abs(sum(terms) - wanted) / max(sum(abs(term) for term in terms), abs(wanted), 1e-300))

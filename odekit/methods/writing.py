@@ -159,6 +159,14 @@ def _stochastic(t: Any) -> dict[str, Any]:
     return {**head, "kind": t.family, "coefficients": coefficients}
 
 
+def _non_stationary(t: Any) -> dict[str, Any]:
+    rows = [[repr(w) for w in row[: i + 1]] for i, row in enumerate(t.weights.tolist())]
+    given = {key: repr(value) for key, value in t.process.parameters.items()}
+    head = {"name": t.name, "family": t.family, "source": t.source, "process": t.process.name}
+    parts = {"prediction": str(t.prediction), "grid": [repr(v) for v in t.grid.tolist()], "weights": rows}
+    return {**head, **parts, "exact": list(t.exact), "process_parameters": given}
+
+
 _FAMILIES = {"Multistep": "multistep", "Splitting": "splitting", "Processed": "splitting"}
 
 
@@ -177,5 +185,6 @@ _DESCRIPTIONS = {
     "Splitting": _splitting,
     "Processed": _splitting,
     "StochasticTable": _stochastic,
+    "NonStationary": _non_stationary,
 }
 """By the name of the type, so that nothing of the theory is loaded before it is needed."""

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import odekit as ok
-from odekit.exceptions import ExpressionError, GridError, MethodError
+from analysis.cli import main
+from odekit.algebra.derive import derive
+from odekit.exceptions import ExpressionError, GridError, MethodError, OdekitError, UnknownNameError
 from odekit.fields import predictions
+from odekit.methods.files import method_from
 from odekit.methods.nonstationary import NonStationary, exact_on, polynomials
 from odekit.solve.fitted import end_errors, fitted
 
@@ -127,3 +130,42 @@ def test_what_cannot_be_is_refused_in_one_line():
         fitted([ok.ProbabilityFlow(VP, lambda x, t: x)], grid)
     with pytest.raises(MethodError, match="several processes"):
         fitted([ok.ProbabilityFlow(p, ok.targets.bimodal()) for p in (VP, ok.Cosine())], grid)
+
+
+def test_a_derived_method_goes_out_as_a_file_and_as_source_and_comes_back(tmp_path):
+    found = derive("non-stationary", steps=4, exact=("1", "logsnr"))
+    path = tmp_path / "mine.toml"
+    path.write_text(found.toml())
+    method = ok.methods.load(path)
+    assert torch.equal(method.weights, found.method.weights) and method.exact == ("1", "logsnr")
+    assert found.certificate().findings() == [] and "exact on logsnr" in dict(found.certificate().rows())
+    names = {}
+    exec(found.python(), names)  # without odekit in its names
+    flow = ok.ProbabilityFlow(VP, ok.targets.bimodal(), "data")
+    x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
+    expected = ok.solve(flow, x, path, ok.grid("logsnr", VP, 4))
+    assert torch.allclose(names["sample"](flow.model, x), expected, rtol=1e-12, atol=1e-12)
+    assert "odekit" not in "".join(line for line in found.python().splitlines() if "import" in line)
+    assert found.latex().count("\\\\") == 3
+
+
+def test_verify_and_certify_confirm_the_file_and_refuse_a_changed_one(tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    path.write_text(derive("non-stationary", steps=3, exact=("1", "kappa"), prediction="noise").toml())
+    assert main(["verify", str(path)]) == 0
+    assert main(["certify", str(path)]) == 0
+    weight = repr(float(ok.methods.load(path).weights[1, 1]))
+    path.write_text(path.read_text().replace(weight, repr(float(weight) + 1e-5)))
+    assert main(["verify", str(path)]) == 1
+    assert main(["certify", str(path)]) == 1
+    assert "not exact on 1" in capsys.readouterr().out
+
+
+def test_files_that_make_no_method_are_refused():
+    data = dict(derive("non-stationary", steps=3).data)
+    with pytest.raises(MethodError, match="rows of weights"):
+        method_from({**data, "weights": data["weights"][:2]})
+    with pytest.raises(UnknownNameError, match="vp"):
+        method_from({**data, "process": "vq"})
+    with pytest.raises(OdekitError, match="entry 2 of grid"):
+        method_from({**data, "grid": ["1", "two", "3", "4"]})

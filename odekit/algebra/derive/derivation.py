@@ -12,8 +12,8 @@ from odekit.algebra.trees import AlgebraError
 from odekit.exceptions import unknown
 
 RUNGE_KUTTA = ("runge_kutta", "rk_pairs", "rk_error", "rk_stability", "rk_implicit", "collocation")
-MODULES = (*RUNGE_KUTTA, "multistep", "exponential", "samplers", "splitting")
-"""The modules of this room that hold recipes, loaded when a recipe is asked for."""
+MODULES = (*RUNGE_KUTTA, "multistep", "exponential", "samplers", "splitting", "odekit.solve.recipes")
+"""The modules that hold recipes, of this room unless a room is named; loaded when a recipe is asked for."""
 
 _RECIPES: dict[str, Callable[..., Derivation]] = {}
 
@@ -118,7 +118,7 @@ def recipes() -> dict[str, Callable[..., Derivation]]:
     Raises nothing; modules are loaded on the first call.
     """
     for module in MODULES:
-        import_module(f"odekit.algebra.derive.{module}")
+        import_module(module if "." in module else f"odekit.algebra.derive.{module}")
     return dict(sorted(_RECIPES.items()))
 
 

@@ -20,6 +20,7 @@ _WRITERS = {
     "exponential-multistep": ("source_exponential", "multistep"),
     "adams": ("source_adams", "adams"),
     "stochastic-runge-kutta": ("source_stochastic", "stochastic"),
+    "non-stationary": ("source_nonstationary", "non_stationary"),
 }
 
 
@@ -67,8 +68,8 @@ def latex(data: Mapping[str, Any]) -> str:
 
 
 def _docstring(data: Mapping[str, Any], doc: str) -> str:
-    order = f"order {data['order']}"
-    lines = [f"{data['name']}: a method of {order} ({data['family']}).", ""]
+    order = f" of order {data['order']}" if "order" in data else ""
+    lines = [f"{data['name']}: a method{order} ({data['family']}).", ""]
     lines += textwrap.wrap(doc, 100)
     if parameters := data.get("parameters"):
         lines += ["", f"At {', '.join(f'{name} = {value}' for name, value in parameters.items())}."]

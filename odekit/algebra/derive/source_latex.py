@@ -141,6 +141,14 @@ def _adams(data: Mapping[str, Any], read: Callable[[str], Read]) -> str:
 
 _CLOCKS = {"t": "t", "logsnr": "\\lambda", "kappa": "\\kappa", "alpha_over_sigma": "\\rho", "index": "n"}
 
+
+def _non_stationary(data: Mapping[str, Any], read: Callable[[str], Read]) -> str:
+    """The step, and its weights as a matrix of six digits."""
+    rows = [[f"{float(w):.6g}" for w in row] for row in data["weights"]]
+    step = r"x_{i+1} = \Psi(t_{i+1}, t_i)\, x_i + \sum_{j \le i} w_{ij} N_j"
+    return f"{step}, \\qquad w = \\left({_array(rows, 'r' * len(rows))}\\right)"
+
+
 _WRITERS = {
     "runge-kutta": _tableau,
     "exponential-runge-kutta": _tableau,
@@ -148,4 +156,5 @@ _WRITERS = {
     "exponential-multistep": _exponential_multistep,
     "splitting": _splitting,
     "stochastic-runge-kutta": _stochastic,
+    "non-stationary": _non_stationary,
 }
