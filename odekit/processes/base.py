@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
-import numbers
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..exceptions import OdekitError, TimeRangeError, unknown
+from ..exceptions import OdekitError, TimeRangeError
 from ..expressions import exact_value
 from .inverse import time_at
-from .kinds import Floats, Mpmath, Tensors, elementwise, number
+from .kinds import Floats, Mpmath, Tensors, elementwise
+from .process import Process
 
 if TYPE_CHECKING:
     import sympy
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 Number = float | torch.Tensor | Any  # python float, float64 tensor, mpmath.mpf, or an object array of them
 
 
-class IsotropicProcess:
+class IsotropicProcess(Process):
     """A forward process with x_t = alpha(t) x_0 + sigma(t) eps, defined by SymPy expressions for alpha and sigma.
 
     A subclass gives `define(t, **parameters)`, whose signature declares the parameters and their defaults, and which
@@ -50,18 +48,11 @@ class IsotropicProcess:
     (24.0, 2.0)
     """
 
-    name: str = ""
-    domain: tuple[float, float] = (0.0, math.inf)
-    t_min: float = 1e-3
-    t_max: float = 1.0
-    defaults: Mapping[str, Any] = MappingProxyType({})
-
     define: Callable[..., dict[str, Any]]
     stable: Callable[..., dict[str, Any]] | None = None
     inverse: Callable[..., Any] | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
         if "define" in vars(cls):
             declared = list(inspect.signature(cls.define).parameters.values())[1:]
             for parameter in declared:
@@ -70,74 +61,19 @@ class IsotropicProcess:
                         f"{cls.__name__}: a parameter cannot be called {parameter.name!r}, a process has one"
                     )
             cls.defaults = MappingProxyType({p.name: p.default for p in declared})
-        if "__init__" not in vars(cls) and cls.__init__ is IsotropicProcess.__init__:
-            options = {**cls.defaults, "t_min": cls.t_min, "t_max": cls.t_max}
-            cls.__signature__ = inspect.Signature(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
-                for name, value in options.items()
-            )
+        super().__init_subclass__(**keywords)
 
-    def __init__(self, **parameters: Any) -> None:
-        options = {**self.defaults, "t_min": self.t_min, "t_max": self.t_max}
-        for name in parameters:
-            if name not in options:
-                raise unknown(f"parameter of {type(self).__name__}", name, options)
-        options.update(parameters)
-        for name, value in options.items():
-            if value is inspect.Parameter.empty:
-                raise OdekitError(f"{type(self).__name__} needs a value for {name}")
-            options[name] = self._parameter(name, value)
-        exact = tuple(exact_value(options[name]) for name in self.defaults)
-        vars(self)["_exact"], vars(self)["_floats"] = exact, tuple(map(float, exact))
-        self._fix(options)
+    @functools.cached_property
+    def _exact(self) -> tuple:
+        return tuple(exact_value(self.parameters[name]) for name in self.defaults)
 
-    def _fix(self, options: dict[str, Any]) -> None:
-        """Sets the parameters for good, and checks them."""
-        vars(self).update(options)
-        vars(self)["parameters"] = MappingProxyType(options)
-        vars(self)["_limits"] = {}
-        self.check()
-        low, high = self.domain
-        if not low <= self.t_min < self.t_max <= high or math.isinf(self.t_max):
-            raise TimeRangeError(
-                f"{type(self).__name__}: t_min = {self.t_min} and t_max = {self.t_max} must satisfy "
-                f"{low} <= t_min < t_max <= {high}, and be finite"
-            )
+    @functools.cached_property
+    def _floats(self) -> tuple[float, ...]:
+        return tuple(map(float, self._exact))
 
-    def _parameter(self, name: str, value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, (numbers.Real, str)):
-            raise OdekitError(f"{type(self).__name__}: {name} must be a number, not {type(value).__name__}")
-        if isinstance(value, numbers.Real) and not math.isfinite(value):
-            raise OdekitError(f"{type(self).__name__}: {name} = {value} is not finite")
-        exact = exact_value(value)
-        if not isinstance(exact, Fraction):
-            raise OdekitError(f"{type(self).__name__}: {name} = {value} must be rational")
-        if name in ("t_min", "t_max"):
-            return float(exact)
-        return exact if isinstance(value, str) else value if isinstance(value, (int, Fraction)) else float(value)
-
-    def check(self) -> None:
-        """Refuses parameters for which the process makes no sense (nothing to refuse by default)."""
-
-    def _positive(self, *names: str) -> None:
-        for name in names:
-            if not self.parameters[name] > 0:
-                raise OdekitError(f"{type(self).__name__}: {name} = {self.parameters[name]} must be positive")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"processes are immutable: make a new {type(self).__name__}({name}={value!r}) instead")
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.parameters == other.parameters
-
-    def __hash__(self) -> int:
-        return hash((type(self), *self.parameters.values()))
-
-    def __reduce__(self) -> tuple:
-        return _rebuild, (type(self), dict(self.parameters))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.parameters.items())})"
+    @functools.cached_property
+    def _limits(self) -> dict[str, tuple[float, float]]:
+        return {}
 
     # ------------------------------------------------------------ symbols and code
 
@@ -205,29 +141,6 @@ class IsotropicProcess:
     def _at(self, quantity: str, t: Number) -> Number:
         code = self._code(quantity)
         return elementwise(lambda s: self._run(code, "t", *self._checked_time(s)), t)
-
-    def check_times(self, t: Number) -> None:
-        """Raises `TimeRangeError`, naming the value, unless every time lies in `domain`.
-
-        >>> from odekit.processes import RectifiedFlow
-        >>> RectifiedFlow().check_times(0.5)
-        """
-        elementwise(lambda s: self._checked_time(s)[1], t)
-
-    def _checked_time(self, t: Number) -> tuple[type, Any]:
-        kind, t = number(t)
-        low, high = self.domain
-        if kind is Tensors:
-            outside = ~((t >= low) & (t <= high) & (t < math.inf))
-            if not bool(outside.any()):
-                return kind, t
-            culprit = t[outside].flatten()[0].item()
-        elif low <= t <= high and t < math.inf:
-            return kind, t
-        else:
-            culprit = t
-        end = "inf)" if math.isinf(high) else f"{high:g}]"
-        raise TimeRangeError(f"t = {culprit} is outside the range of {type(self).__name__}, [{low:g}, {end}")
 
     # ------------------------------------------------------------ functions of time
 
@@ -341,7 +254,3 @@ def _code(process: type, quantity: str) -> Any:
 
     known = derivation(process)
     return compiled(known[quantity], (INVERSES.get(quantity, TIME), *known.parameters.values()))
-
-
-def _rebuild(process: type, parameters: dict[str, Any]) -> IsotropicProcess:
-    return process(**parameters)
