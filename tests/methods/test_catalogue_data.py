@@ -156,6 +156,15 @@ FSAL = {
 }  # fmt: skip
 
 
+def test_no_explicit_method_passes_the_barriers_of_strong_stability():
+    """Order at most four, coefficient at most s - p + 1: Kraaijevanger 1991; Gottlieb, Ketcheson, Shu 2011, 5.1."""
+    stable = [name for name in {**SSP, **BY_CHANCE} if name not in IMPLICIT]
+    assert len(stable) > 8
+    for name in stable:
+        method = get(name)
+        assert method.order <= 4 and certificate(name).ssp <= method.stages - method.order + 1, name
+
+
 def test_first_same_as_last():
     # A stiffly accurate Radau method also ends with row b, but its first stage is not f at the start of the step.
     assert {name for name in names() if get(name).fsal} == FSAL
