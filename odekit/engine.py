@@ -79,19 +79,19 @@ def run(
     for segment in segments:
         for asked, carried in segment.graph() if differentiable else segment.program:
             for terms in asked:
-                y = _combine(terms, registers, start[0])
+                y = combine(terms, registers, start[0])
                 registers.append(call(k, y))
                 k += 1
             for _ in range(segment.draws):
                 registers.append(noise(z))
                 z += 1
-            registers = [_combine(terms, registers, start[0]) for terms in carried]
+            registers = [combine(terms, registers, start[0]) for terms in carried]
             if watch is not None:
                 watch(registers[0])
     return registers[0]
 
 
-def _combine(terms: list, registers: list, like: torch.Tensor) -> torch.Tensor:
+def combine(terms: list, registers: list, like: torch.Tensor) -> torch.Tensor:
     """sum_j c_j r_j in as many kernels as there are terms, one less where the first coefficient is one."""
     if not terms:
         return torch.zeros_like(like)
