@@ -25,6 +25,7 @@ from odekit.plan.dense import live
 GAUGES = (("velocity", "t"), ("noise", "kappa"), ("data", "alpha_over_sigma"))
 STEPS = (24, 48, 96)
 ROUNDING = 1e-11
+UNSETTLED = 0.3  # two slopes of one tree that differ by more are no rate
 TREES = 4  # to which order they are asked where no claim says more
 
 
@@ -115,11 +116,17 @@ def of_sampler(
 
 
 def _rate(gaps: np.ndarray) -> float:
-    """The slope at which three gaps fall, the median one: a gap that changes sign has a wild slope on either side."""
+    """The slope at which three gaps fall; infinite, no evidence, where they are rounding or about to change sign.
+
+    A gap that changes sign has a wild slope on either side: it says nothing of the rate, and other trees of the same
+    rate do.
+    """
     if gaps[-1] <= ROUNDING:
         return math.inf
     a, b, c = np.log2(np.maximum(gaps, ROUNDING))
-    return float(np.median([a - b, b - c, (a - c) / 2]))
+    if abs((a - b) - (b - c)) > UNSETTLED:
+        return math.inf
+    return float(2 * (b - c) - (a - b))
 
 
 def _tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tuple[Any, Any, Any, float, str]:
