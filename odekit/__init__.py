@@ -6,7 +6,7 @@ from odekit.fields import ProbabilityFlow, SplitField, VectorField, problems
 from odekit.fields.predictions import Prediction
 from odekit.grids import grid
 from odekit.plan import Plan, plan, same
-from odekit.processes import EDM, VE, VP, Cosine, DiscreteVP, RectifiedFlow, SubVP
+from odekit.processes import CLD, EDM, PSLD, VE, VP, Cosine, DiscreteVP, RectifiedFlow, SubVP
 from odekit.solve import Solution, reference, solve
 from odekit.targets import Empirical, Gaussian, GaussianMixture
 from odekit.trace import trace
@@ -14,7 +14,7 @@ from odekit.trace import trace
 __version__ = "0.1.0"
 
 __all__ = [
-    "Cosine", "DiscreteVP", "EDM", "Empirical", "Gaussian", "GaussianMixture", "OdekitError", "Plan", "Prediction",
-    "ProbabilityFlow", "RectifiedFlow", "Solution", "SplitField", "SubVP", "VE", "VP", "VectorField", "grid", "grids",
-    "methods", "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
+    "CLD", "Cosine", "DiscreteVP", "EDM", "Empirical", "Gaussian", "GaussianMixture", "OdekitError", "PSLD", "Plan",
+    "Prediction", "ProbabilityFlow", "RectifiedFlow", "Solution", "SplitField", "SubVP", "VE", "VP", "VectorField", "grid",
+    "grids", "methods", "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
 ]  # fmt: skip

@@ -8,33 +8,40 @@ from ..exceptions import unknown
 from .base import IsotropicProcess
 from .closed import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from .discrete import DiscreteVP
+from .matrix import MatrixProcess
+from .phase_space import CLD, PSLD
+from .process import Process
 
 __all__ = [
+    "CLD",
     "EDM",
+    "PSLD",
     "VE",
     "VP",
     "Cosine",
     "DiscreteVP",
     "IsotropicProcess",
+    "MatrixProcess",
+    "Process",
     "RectifiedFlow",
     "SubVP",
     "get",
     "names",
 ]
 
-_KNOWN = {process.name: process for process in (VP, SubVP, Cosine, VE, EDM, RectifiedFlow, DiscreteVP)}
+_KNOWN = {process.name: process for process in (VP, SubVP, Cosine, VE, EDM, RectifiedFlow, DiscreteVP, CLD, PSLD)}
 
 
 def names() -> list[str]:
     """Names of the processes of the catalogue.
 
     >>> names()
-    ['cosine', 'discrete-vp', 'edm', 'rectified-flow', 'subvp', 've', 'vp']
+    ['cld', 'cosine', 'discrete-vp', 'edm', 'psld', 'rectified-flow', 'subvp', 've', 'vp']
     """
     return sorted(_KNOWN)
 
 
-def get(name: str, **parameters: Any) -> IsotropicProcess:
+def get(name: str, **parameters: Any) -> Process:
     """The process of this name with these parameters. Raises `UnknownNameError` for an unknown one.
 
     >>> get("vp", beta_1=10.0)

@@ -4,6 +4,7 @@ from .covariances import LowRank
 from .empirical import Empirical
 from .examples import aniso3, bimodal, digits, digits_mixture, get, names, ring6, scattered
 from .mixture import Gaussian, GaussianMixture
+from .under import under
 
 __all__ = [
     "Empirical",
@@ -18,4 +19,5 @@ __all__ = [
     "names",
     "ring6",
     "scattered",
+    "under",
 ]

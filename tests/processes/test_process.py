@@ -131,7 +131,8 @@ def test_bad_parameters_are_refused_in_one_line(make, message):
 
 
 def test_names_and_get():
-    assert processes.names() == sorted(["vp", "subvp", "cosine", "ve", "edm", "rectified-flow", "discrete-vp"])
+    isotropic = ["vp", "subvp", "cosine", "ve", "edm", "rectified-flow", "discrete-vp"]
+    assert processes.names() == sorted([*isotropic, "cld", "psld"])
     for process in PROCESSES:
         assert processes.get(process.name, **process.parameters) == process
     with pytest.raises(UnknownNameError):

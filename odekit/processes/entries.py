@@ -1,0 +1,87 @@
+"""Operators as functions of time: one formula for floats, float64 tensors and mpmath numbers.
+
+A formula takes times of one kind and the `words` of that kind (exp, sqrt, cos, ...), and returns the entries of an
+operator: 2x2 nested tuples for a `Block`. Floats are run as 0-d tensors, arrays of mpmath numbers element by element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..operators import Block
+from .kinds import Mpmath, Tensors, number
+
+Entries = tuple[tuple[Any, Any], tuple[Any, Any]]
+
+
+class Words:
+    """What a formula says on tensors."""
+
+    exact = False
+    exp, log, sqrt, cos, sin, cosh, sinh = (
+        torch.exp, torch.log, torch.sqrt, torch.cos, torch.sin, torch.cosh, torch.sinh,
+    )  # fmt: skip
+    where = staticmethod(Tensors.where)
+
+    @staticmethod
+    def constant(value: Any) -> float:
+        """A parameter as a number of this kind."""
+        return float(value)
+
+
+class _Mpmath(type):
+    def __getattr__(cls, name: str) -> Any:
+        from mpmath import mp
+
+        return getattr(mp, name)
+
+
+class MpmathWords(metaclass=_Mpmath):
+    """The same on mpmath numbers, at the ambient precision."""
+
+    exact = True
+    where = staticmethod(Mpmath.where)
+
+    @staticmethod
+    def constant(value: Any) -> Any:
+        from mpmath import mp
+
+        from ..expressions import exact_value
+
+        exact = exact_value(value)
+        return mp.mpf(exact.numerator) / exact.denominator
+
+
+def block(formula: Callable[..., Entries], *times: Any) -> Block:
+    """The `Block` whose entries `formula(words, *times)` returns; (m, 2, 2) where a time is a vector of m.
+
+    >>> block(lambda words, t: ((words.cos(t), -words.sin(t)), (words.sin(t), words.cos(t))), 0.0).value
+    tensor([[1., -0.],
+            [0., 1.]], dtype=torch.float64)
+    """
+    return Block(gathered(lambda words, *s: sum(formula(words, *s), ()), *times, form=(2, 2)))
+
+
+def gathered(formula: Callable[..., tuple], *times: Any, form: tuple[int, ...]) -> Any:
+    """The numbers that `formula(words, *times)` returns, along the last axes of one array or tensor."""
+    arrays = [t for t in times if isinstance(t, np.ndarray)]
+    if arrays:
+        if all(a.dtype != object for a in arrays):
+            return gathered(formula, *map(torch.as_tensor, times), form=form)
+        rows = [gathered(formula, *row, form=form) for row in np.broadcast(*times)]
+        return np.stack(rows).reshape(np.broadcast_shapes(*map(np.shape, times)) + form)
+    kinds, values = zip(*map(number, times), strict=True)
+    if Mpmath in kinds:
+        from mpmath import mp
+
+        with mp.workprec(mp.prec + 30):
+            numbers = [mp.mpf(entry) for entry in formula(MpmathWords, *map(mp.mpf, values))]
+        return np.array([+entry for entry in numbers], object).reshape(form)
+    times = torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64) for v in values))
+    parts = [torch.as_tensor(entry, dtype=torch.float64) for entry in formula(Words, *times)]
+    stacked = torch.stack([part.expand(times[0].shape) for part in parts], -1)
+    return stacked.reshape(times[0].shape + form)

@@ -1,0 +1,102 @@
+"""Mixtures in phase space: 2x2 problems, one for each eigendirection of a component, never 2d x 2d."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..exceptions import TargetError
+from ..processes.entries import Words
+from .mixture import GaussianMixture
+from .seen import LOG_TWO_PI, AtTime, SeenThrough
+
+
+class PhaseSpaceLaw(AtTime):
+    """u_t ~ sum_k w_k N(Psi (m_k, 0), Psi diag(S_k, v) Psi^T + noise).
+
+    In the eigenbasis of S_k, x and m alike, the covariance is one 2x2 matrix [[xx, xm], [xm, mm]] an eigenvalue, and
+    with `rest` = mm - xm^2/xx the precision is that of x by 1/xx and of m - (xm/xx) x by 1/rest.
+    """
+
+    def __init__(self, seen: PhaseSpaceMixture, t: Any):
+        super().__init__(seen)
+        process, mixture = seen.process, seen.mixture
+        process.check_times(t)
+        t = torch.as_tensor(t, dtype=torch.float64)
+        position, momentum = (float(v) for v in process.initial_variances)
+        eigenvalues = mixture.covariances.eigenvalues
+        xx, xm, _, determinant = process.spread(Words, t, eigenvalues + position, momentum)
+        seen.check_regular(determinant, t)
+        self.across, self.rest, self.along = xm / xx, xx / determinant, 1 / xx
+        self.bias = mixture.log_weights - (mixture.covariances.multiplicity * torch.log(determinant)).sum(-1) / 2
+        self.bias = self.bias - mixture.dimension * LOG_TWO_PI
+        (self.kept, self.pulled), (self.pushed, _) = process._transition(Words, t, 0 * t)
+        self.eigenvalues = eigenvalues
+
+    def _at(self, u: Tensor) -> tuple:
+        """The tables, and the differences from the components' means, (B, K, d), for x and m."""
+        means, covariances = self.seen.mixture.on(u)
+        tables = [table.to(u) for table in (self.across, self.rest, self.along)]
+        x, m = (u[:, i].unsqueeze(1) - shift.to(u) * means for i, shift in ((0, self.kept), (1, self.pushed)))
+        return covariances, *tables, x, m
+
+    def logits(self, u: Tensor) -> Tensor:
+        covariances, across, rest, along, x, m = self._at(u)
+        parts = covariances.split(x)
+        left = covariances.split(m - covariances.join(across, parts))
+        energy = covariances.quadratic(along, parts) + covariances.quadratic(rest, left)
+        return self.bias.to(u) - energy / 2
+
+    def gradients(self, u: Tensor) -> Tensor:
+        covariances, across, rest, along, x, m = self._at(u)
+        return -_solve(covariances, across, rest, along, x, m)
+
+    def precise(self, v: Tensor) -> Tensor:
+        covariances, across, rest, along, x, m = self._at(v)
+        x, m = (v[:, i].unsqueeze(1).expand_as(x) for i in (0, 1))
+        return _solve(covariances, across, rest, along, x, m)
+
+    def posterior(self, g: Tensor) -> Tensor:
+        """m_k - S_k (Psi^T g)_x."""
+        means, covariances = self.seen.mixture.on(g)
+        pulled = self.kept.to(g) * g[:, :, 0] + self.pushed.to(g) * g[:, :, 1]
+        return means - covariances.join(self.eigenvalues.to(g), covariances.split(pulled))
+
+
+def _solve(covariances: Any, across: Tensor, rest: Tensor, along: Tensor, x: Tensor, m: Tensor) -> Tensor:
+    parts = covariances.split(x)
+    second = covariances.join(rest, covariances.split(m - covariances.join(across, parts)))
+    first = covariances.join(along, parts) - covariances.join(across, covariances.split(second))
+    return torch.stack([first, second], 2)
+
+
+class PhaseSpaceMixture(SeenThrough):
+    """A mixture seen through CLD, PSLD or another process on (x, m): states (B, 2, *shape), (x, m) on axis 1."""
+
+    law = PhaseSpaceLaw
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one state, (2, *shape of the data)."""
+        return (2, *self.mixture.shape)
+
+    def flat(self, u: Tensor) -> Tensor:
+        return super().flat(u).reshape(len(u), 2, self.mixture.dimension)
+
+    def marginal_x(self, t: float) -> GaussianMixture:
+        """The law of the position x_t: a mixture again, with means Psi_xx m_k and covariances Psi_xx^2 S_k + Sigma_xx."""
+        mean, covariance = self.process.mean(t).value, self.process.covariance(t).value
+        return self.mixture.marginal(mean[0, 0].item(), covariance[0, 0].sqrt().item())
+
+    def check_regular(self, determinant: Tensor, t: Tensor) -> None:
+        """Raises `TargetError` where u_t has no density: at t = 0 for point masses or a momentum without variance."""
+        if not bool((determinant > 0).all()):
+            raise TargetError(
+                f"no density at t = {t.item():g}: the covariance of a component is singular there; take t > 0, or"
+                " positive scales with a positive momentum variance"
+            )
+
+    def _hint(self, u: Tensor) -> str:
+        return f"; {type(self.process).__name__} needs the channel axis (x, m), which process.embed(x) adds"
