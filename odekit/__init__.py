@@ -15,6 +15,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CLD", "Cosine", "DiscreteVP", "EDM", "Empirical", "Gaussian", "GaussianMixture", "OdekitError", "PSLD", "Plan",
-    "Prediction", "ProbabilityFlow", "RectifiedFlow", "Solution", "SplitField", "SubVP", "VE", "VP", "VectorField", "grid",
-    "grids", "methods", "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
+    "Prediction", "ProbabilityFlow", "RectifiedFlow", "Solution", "SplitField", "SubVP", "VE", "VP", "VectorField",
+    "grid", "grids", "methods", "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
 ]  # fmt: skip

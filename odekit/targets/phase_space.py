@@ -86,7 +86,7 @@ class PhaseSpaceMixture(SeenThrough):
         return super().flat(u).reshape(len(u), 2, self.mixture.dimension)
 
     def marginal_x(self, t: float) -> GaussianMixture:
-        """The law of the position x_t: a mixture again, with means Psi_xx m_k and covariances Psi_xx^2 S_k + Sigma_xx."""
+        """The law of the position x_t, a mixture: means Psi_xx m_k, covariances Psi_xx^2 S_k + Sigma_xx."""
         mean, covariance = self.process.mean(t).value, self.process.covariance(t).value
         return self.mixture.marginal(mean[0, 0].item(), covariance[0, 0].sqrt().item())
 

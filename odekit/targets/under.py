@@ -15,8 +15,8 @@ def under(process: Any, mixture: GaussianMixture) -> SeenThrough:
     """The law of u_t under a process with matrix coefficients, for data drawn from a Gaussian mixture.
 
     It has `score(u, t)`, `score_jvp(u, v, t)`, `denoiser(u, t)` (E[x_0 | u_t]), `log_density(u, t)`,
-    `sample(count, t, seed)`, `at(t)` (tables ready for one time) and in phase space `marginal_x(t)`. States are those of
-    the process: (B, 2, *shape) in phase space. Raises `TargetError` for a process with scalar coefficients, whose
+    `sample(count, t, seed)`, `at(t)` (tables ready for one time) and in phase space `marginal_x(t)`. States are those
+    of the process: (B, 2, *shape) in phase space. Raises `TargetError` for a process with scalar coefficients, whose
     scores the mixture itself has, and for data that are no mixture.
 
     >>> from odekit.processes import PSLD
