@@ -12,7 +12,7 @@ from odekit.algebra.multistep import Multistep
 from odekit.algebra.splitting import Splitting
 from odekit.algebra.splitting_files import Processed
 from odekit.exceptions import MethodError
-from odekit.methods import edm, files, multistep, pndm
+from odekit.methods import corrected, edm, extrapolation, files, multistep, pndm
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
 from odekit.methods.exponential_catalogue import METHODS, from_exponential, from_formula, one_step
@@ -113,6 +113,8 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     **METHODS,
     **pndm.METHODS,
     **edm.METHODS,
+    **corrected.METHODS,
+    **extrapolation.METHODS,
 }
 
 
