@@ -20,8 +20,10 @@ class Segment:
 
     ``times`` (m, E): when the model is asked. ``inputs`` (m, E, S+E+Z): what it is asked at. ``outputs``
     (m, S', S+E+Z): what is carried on. Torch float64 (with gradients where the grid has them) or object arrays of
-    mpmath numbers. ``pattern`` says which entries are structurally there (two boolean tables without the step axis):
-    an entry that happens to vanish on one grid may still have a gradient. None: those that do not vanish.
+    mpmath numbers. Coefficients that are operators add the axes of their carrier to both tables: (F,) of a `Diagonal`
+    on states of F components, (2, 2) of a `Block` on the channels of states (B, 2, *shape). ``pattern`` says which
+    entries are structurally there (two boolean tables without the step axis): an entry that happens to vanish on one
+    grid may still have a gradient. None: those that do not vanish.
     """
 
     times: Any
@@ -39,6 +41,11 @@ class Segment:
     def evaluations(self) -> int:
         return self.times.shape[1]
 
+    @property
+    def own_axes(self) -> int:
+        """How many axes a coefficient has: 0 a number, 1 a number a component, 2 a matrix on the channels."""
+        return self.outputs.ndim - 3
+
     @functools.cached_property
     def program(self) -> list:
         """Per step ([(row of terms) per evaluation], [row of terms per slot out]); a term is (column, number)."""
@@ -49,15 +56,49 @@ class Segment:
 
     def graph(self) -> list:
         """The same with 0-d tensors that keep their gradients."""
-        masks = self.pattern or [_numbers((table != 0).any(0)) for table in (self.inputs, self.outputs)]
-        rows = [[[j for j, there in enumerate(row) if there] for row in mask] for mask in masks]
         return [
             tuple(
                 [[(j, row[j]) for j in columns] for row, columns in zip(table, kept, strict=True)]
-                for table, kept in zip(tables, rows, strict=True)
+                for table, kept in zip(tables, self._columns(), strict=True)
             )
             for tables in zip(self.inputs, self.outputs, strict=True)
         ]
+
+    def _columns(self) -> list:
+        """For both tables and each of their rows, the columns that are structurally there."""
+        masks = self.pattern or [
+            _numbers((table != 0).reshape(*table.shape[:3], -1).any(-1).any(0)) for table in (self.inputs, self.outputs)
+        ]
+        return [[[j for j, there in enumerate(row) if there] for row in mask] for mask in masks]
+
+    def operators(self, like: torch.Tensor, differentiable: bool = False) -> list:
+        """The program of operator coefficients, cast to the dtype and device of ``like``: a row of terms is
+        (columns, coefficients), coefficients side by side (2, 2J) or one after the other (J, *shape); None copies."""
+        known = vars(self).setdefault("_cast", {})
+        key = (like.dtype, like.device, like.shape[1:])
+        if key in known and not differentiable:
+            return known[key]
+        parts = []
+        for table, rows in zip((self.inputs, self.outputs), self._columns(), strict=True):
+            table = table if torch.is_tensor(table) else torch.from_numpy(table.astype(float))
+            table = table if differentiable else table.detach()
+            parts.append([self._operators(table[:, r, columns], columns, like) for r, columns in enumerate(rows)])
+        asked, carried = ([list(step) for step in zip(*part, strict=True)] or [[]] * self.steps for part in parts)
+        program = list(zip(asked, carried, strict=True))
+        if not differentiable:
+            known.clear()
+            known[key] = program
+        return program
+
+    def _operators(self, table: torch.Tensor, columns: list[int], like: torch.Tensor) -> list:
+        """One row of every step; ``table`` (m, J, *own)."""
+        matrices = self.own_axes == 2
+        one = torch.eye(2, dtype=torch.float64) if matrices else torch.ones((), dtype=torch.float64)
+        if len(columns) == 1 and not table.requires_grad and bool((table == one).all()):
+            return [(columns, None)] * len(table)
+        shape = (2, -1) if matrices else (len(columns), *like.shape[1:])
+        ordered = table.transpose(1, 2) if matrices else table
+        return [(columns, c) for c in ordered.reshape(len(table), *shape).to(like.device, like.dtype).unbind()]
 
 
 def run(
@@ -75,20 +116,55 @@ def run(
     Coefficients are python floats (0-d tensors when ``differentiable``): they reach the kernels as arguments, x keeps
     its dtype and device and nothing waits for the device. ``watch`` sees the state after every step.
     """
+    if any(segment.own_axes == 2 for segment in segments):
+        return _on_channels(segments, call, start, noise, differentiable, watch)
+    return _run(segments, call, start, noise, differentiable, watch)
+
+
+def _run(segments: list[Segment], call, start, noise, differentiable, watch) -> torch.Tensor:
     registers, k, z = list(start), 0, 0
     for segment in segments:
-        for asked, carried in segment.graph() if differentiable else segment.program:
+        program, mix = _program(segment, start[0], differentiable)
+        for asked, carried in program:
             for terms in asked:
-                y = combine(terms, registers, start[0])
+                y = mix(terms, registers, start[0])
                 registers.append(call(k, y))
                 k += 1
             for _ in range(segment.draws):
                 registers.append(noise(z))
                 z += 1
-            registers = [combine(terms, registers, start[0]) for terms in carried]
+            registers = [mix(terms, registers, start[0]) for terms in carried]
             if watch is not None:
                 watch(registers[0])
     return registers[0]
+
+
+def _on_channels(segments: list[Segment], call, start, noise, differentiable, watch) -> torch.Tensor:
+    """The same with every register held as a matrix (2, B * prod(shape)), on which a Block is one matrix product."""
+    batch, _, *shape = start[0].shape
+
+    def inside(x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(0, 1).reshape(2, -1)
+
+    def outside(y: torch.Tensor) -> torch.Tensor:
+        return y.view(2, batch, *shape).transpose(0, 1)
+
+    return outside(
+        _run(
+            segments,
+            lambda k, y: inside(call(k, outside(y))),
+            [inside(x) for x in start],
+            lambda z: inside(noise(z)),
+            differentiable,
+            watch and (lambda y: watch(outside(y))),
+        )
+    )
+
+
+def _program(segment: Segment, like: torch.Tensor, differentiable: bool) -> tuple[list, Callable]:
+    if not segment.own_axes:
+        return (segment.graph() if differentiable else segment.program), combine
+    return segment.operators(like, differentiable), (_scaled, _mixed)[segment.own_axes - 1]
 
 
 def combine(terms: list, registers: list, like: torch.Tensor) -> torch.Tensor:
@@ -110,6 +186,39 @@ def combine(terms: list, registers: list, like: torch.Tensor) -> torch.Tensor:
         total = registers[j] * c
     for j, c in rest:
         total.add_(registers[j], alpha=c)
+    return total
+
+
+def _scaled(terms: tuple, registers: list, like: torch.Tensor) -> torch.Tensor:
+    """The same with a coefficient for every component of the state."""
+    columns, coefficients = terms
+    if not columns:
+        return torch.zeros_like(like)
+    if coefficients is None:
+        return registers[columns[0]]
+    total = registers[columns[0]] * coefficients[0]
+    for j, c in zip(columns[1:], coefficients[1:], strict=True):
+        total = torch.addcmul(total, c, registers[j])
+    return total
+
+
+SMALL = 2**13
+"""Numbers in a register up to which it pays to lay registers side by side and multiply once."""
+
+
+def _mixed(terms: tuple, registers: list, like: torch.Tensor) -> torch.Tensor:
+    """The same with matrices on the channels of registers (2, M)."""
+    columns, matrices = terms
+    if not columns:
+        return torch.zeros_like(like)
+    if matrices is None:
+        return registers[columns[0]]
+    if len(columns) > 1 and like.numel() <= SMALL:
+        return matrices @ torch.cat([registers[j] for j in columns])
+    first, *rest = matrices.split(2, 1)
+    total = first @ registers[columns[0]]
+    for j, matrix in zip(columns[1:], rest, strict=True):
+        total = torch.addmm(total, matrix, registers[j])
     return total
 
 

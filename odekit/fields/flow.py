@@ -8,6 +8,13 @@ import torch
 
 from odekit.exceptions import PredictionError
 from odekit.fields import predictions
+from odekit.fields.matrix import MatrixModel, is_isotropic
+from odekit.fields.operator_predictions import (
+    OPERATOR_PREDICTIONS,
+    OperatorPrediction,
+    operator_prediction,
+    semilinear,
+)
 from odekit.fields.predictions import Prediction
 
 
@@ -17,6 +24,8 @@ class ProbabilityFlow:
     ``target_or_model`` is a target (exact scores) or any callable ``model(x, t)`` with x of shape (B, *shape) and t a
     0-d float64 tensor in the process's time, that returns ``prediction``. ``flow.model`` is that model;
     ``flow(x, t)`` is dx/dt.
+    On a process whose coefficients are operators (phase space, blurring) the predictions are "r-noise", "l-noise",
+    "score" and "velocity", and states are the process's: (B, 2, *shape), or components in the DCT basis.
     Source: Song et al. 2021 (arXiv 2011.13456), eq. 13.
 
     >>> import odekit as ok
@@ -26,7 +35,7 @@ class ProbabilityFlow:
     """
 
     def __init__(self, process, target_or_model, prediction: str | Prediction = "noise"):
-        if not hasattr(process, "logsnr"):
+        if not (hasattr(process, "logsnr") or hasattr(process, "transition")):
             raise PredictionError(f"a flow needs a process, such as odekit.VP(); got {process!r:.60}")
         self.process = process
         self._prediction = predictions.prediction(prediction)
@@ -35,19 +44,25 @@ class ProbabilityFlow:
             raise PredictionError(
                 f"a flow needs a target with a score or a model(x, t); got {type(target_or_model).__name__}"
             )
-        self.model: Callable = TargetModel(process, self.target, self._prediction) if self.target else target_or_model
-        self.shape = getattr(self.target, "shape", ())
+        exact = TargetModel
+        if not is_isotropic(process):
+            self._prediction, exact = operator_prediction(self._prediction, process), MatrixModel
+        self.model: Callable = exact(process, self.target, self._prediction) if self.target else target_or_model
+        self.shape = getattr(getattr(self.model, "marginals", self.target), "shape", ())
 
     @property
     def prediction(self) -> str | Prediction:
         """The prediction that ``model`` returns: its name, or the `Prediction` itself if it is the user's."""
-        known = predictions.PREDICTIONS.get(self._prediction.name) == self._prediction
+        known = self._prediction in (*predictions.PREDICTIONS.values(), *OPERATOR_PREDICTIONS.values())
         return self._prediction.name if known else self._prediction
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
         """dx/dt at states x (B, *shape) and process time t."""
-        A, B = self._prediction.evaluate("semilinear", self.process, t)
         N = self.model(x, torch.as_tensor(t, dtype=torch.float64))
+        if isinstance(self._prediction, OperatorPrediction):
+            A, B = semilinear(self._prediction, self.process, t)
+            return A.apply(x) + B.apply(N)
+        A, B = self._prediction.evaluate("semilinear", self.process, t)
         return A * x + B * N
 
     def __repr__(self) -> str:

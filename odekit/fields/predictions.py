@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from odekit.exceptions import PredictionError, unknown
 from odekit.expressions import field_of, parse
+from odekit.fields.operator_predictions import OperatorPrediction
 
 SYMBOLS = ("alpha", "sigma", "alpha_rate", "sigma_rate")
 
@@ -146,15 +147,18 @@ PREDICTIONS = {
     "data": Prediction("data", denoiser="1", scale="sigma"),
     "velocity": Prediction("velocity", Q="-sigma*sigma_rate", denoiser="alpha_rate", scale="1"),
     "score": Prediction("score", Q="1", scale="alpha"),
+    # The noise in the frame of a factor of the covariance; where coefficients are numbers there is one frame only.
+    "r-noise": Prediction("r-noise", Q="-sigma", scale="alpha"),
+    "l-noise": Prediction("l-noise", Q="-sigma", scale="alpha"),
     "edm": edm(),
     # Salimans & Ho 2022, v = alpha eps - sigma x_0; for alpha^2 + sigma^2 = 1 it is -F of EDM with sigma_data = 1.
     "v": Prediction("v", Q="-alpha*sigma", denoiser="-sigma", scale="sqrt(alpha**2 + sigma**2)"),
 }
 
 
-def prediction(name: str | Prediction) -> Prediction:
+def prediction(name: str | Prediction | OperatorPrediction) -> Prediction | OperatorPrediction:
     """The prediction called ``name``; a `Prediction` passes through."""
-    if isinstance(name, Prediction):
+    if isinstance(name, Prediction | OperatorPrediction):
         return name
     if name not in PREDICTIONS:
         raise unknown("prediction", name, PREDICTIONS)

@@ -19,7 +19,9 @@ from typing import Any
 import torch
 
 from odekit.exceptions import MethodError
+from odekit.fields import operator_weights
 from odekit.fields.coordinates import CLOSED, Coordinates, Instant
+from odekit.fields.matrix import MatrixCoordinates
 
 CLOCKS = ("t", "logsnr", "kappa", "alpha_over_sigma", "index")
 RULES = ("interpolating", "lumped")
@@ -29,6 +31,8 @@ def ratio(f: Coordinates, to: Instant, at: Instant):
     """Psi_A(to, at) of the coordinates' prediction."""
     if f.prediction.name == "velocity":
         return 1
+    if isinstance(f, MatrixCoordinates):
+        return operator_weights.ratio(f, to, at)
     if f.prediction.scale is not None:
         return f.scale(to) / f.scale(at)
     return _integrated(f, to, at)[0]
@@ -51,13 +55,15 @@ def weights(f: Coordinates, to: Instant, at: Instant, nodes: tuple, clock: str, 
     Source: Hochbruck & Ostermann 2010, section 2.5 (exponential multistep methods); Zhang & Chen 2023
     (arXiv 2204.13902), eq. 15 for the noise with c = t.
     """
+    if isinstance(f, MatrixCoordinates) and f.prediction.name != "velocity":
+        return operator_weights.weights(f, to, at, nodes, clock, rule)
     whole = total(f, to, at)
     if len(nodes) == 1:
         return [whole]
     stations = [f.clock(n, clock) for n in nodes]
     if rule == "lumped":
         start, end = f.clock(at, clock), f.clock(to, clock)
-        points, masses = _gauss(f, (len(nodes) + 1) // 2, start)
+        points, masses = gauss(f, (len(nodes) + 1) // 2, start)
         basis = _lagrange(start + points * (end - start), stations)
         older = [whole * (masses * part).sum(0) for part in basis[1:]]
     else:
@@ -75,14 +81,14 @@ def moments(f: Coordinates, to: Instant, at: Instant, functions: Sequence[Callab
     start, end = f.clock(at, own), f.clock(to, own)
 
     def integral(count: int) -> list:
-        points, masses = _gauss(f, count, start)
+        points, masses = gauss(f, count, start)
         inner = Instant(_time_at(f, own, start + points * (end - start)))
         factor = (end - start) * (
             f.scale(to) if straight else _rate(f, inner) * _propagator(f, to, start, end, points, masses, inner)
         )
         return [(masses * g(inner) * factor).sum(0) for g in functions]
 
-    return _converged(f, integral, 16)
+    return converged(f, integral, 16)
 
 
 def _has_ends(f: Coordinates, *ends: Instant) -> bool:
@@ -97,7 +103,7 @@ def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clo
     start, end = f.clock(at, own), f.clock(to, own)
 
     def integral(count: int) -> list:
-        points, masses = _gauss(f, count, start)
+        points, masses = gauss(f, count, start)
         variable = start + points * (end - start)
         if straight:
             factor = f.scale(to) * (end - start)
@@ -111,7 +117,7 @@ def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clo
 
     if straight and clock == own:  # polynomials: exact with few points
         return integral((len(stations) + 1) // 2)
-    return _converged(f, integral, 16, _condition(stations))
+    return converged(f, integral, 16, _condition(stations))
 
 
 def _condition(stations: list) -> float:
@@ -158,14 +164,14 @@ def _integrated(f: Coordinates, to: Instant, at: Instant) -> tuple:
     start, end = f.clock(at, "logsnr"), f.clock(to, "logsnr")
 
     def integral(count: int) -> list:
-        points, masses = _gauss(f, count, start)
+        points, masses = gauss(f, count, start)
         inner = Instant(f.process.time_at_logsnr(start + points * (end - start)))
         forcing = _rate(f, inner) * _propagator(f, to, start, end, points, masses, inner)
         A, _ = f.prediction.evaluate("semilinear", f.process, inner.time)
         growth = _exp((masses * (A / f.process.logsnr_rate(inner.time)) * (end - start)).sum(0))
         return [growth, (masses * forcing * (end - start)).sum(0)]
 
-    return tuple(_converged(f, integral, 16))
+    return tuple(converged(f, integral, 16))
 
 
 def _lagrange(clocks, stations: list) -> list:
@@ -180,14 +186,14 @@ def _lagrange(clocks, stations: list) -> list:
     return basis
 
 
-def _gauss(f: Coordinates, count: int, like) -> tuple:
+def gauss(f: Coordinates, count: int, like) -> tuple:
     """Nodes and weights on [0, 1] along a new leading axis, ready to broadcast against ``like``."""
     points, masses = (f.numbers.stack(v) for v in f.numbers.gauss_legendre(count))
     shape = (-1, *(1 for _ in getattr(like, "shape", ())))
     return points.reshape(shape), masses.reshape(shape)
 
 
-def _converged(f: Coordinates, integral, count: int, condition: float = 1.0) -> list:
+def converged(f: Coordinates, integral, count: int, condition: float = 1.0) -> list:
     """Double the points until two results agree to the working precision, times the condition of what is integrated."""
     exact = f.numbers.is_mpmath
     epsilon = 10.0**-f.numbers.digits if exact else 2.2e-16

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from odekit.fields.coordinates import Coordinates
+from odekit.fields.matrix import MatrixCoordinates, is_isotropic
 
 
 class Claim(NamedTuple):
@@ -45,7 +46,8 @@ class Method:
 
     def coordinates(self, field, oracle=None, **options) -> Coordinates:
         """The coordinates this method is formulated in, for a field."""
-        return Coordinates(field, self.prediction, oracle, **options)
+        chosen = Coordinates if is_isotropic(field.process) else MatrixCoordinates
+        return chosen(field, self.prediction, oracle, **options)
 
     @property
     def evaluations(self) -> int:

@@ -11,7 +11,10 @@ from odekit.engine import Segment
 from odekit.exceptions import GridError, MethodError, PredictionError
 from odekit.expressions import FLOAT64, Field, mpfield
 from odekit.fields.coordinates import Instant
+from odekit.fields.matrix import is_isotropic
 from odekit.methods.base import Method
+from odekit.operators import Operator, identity
+from odekit.plan.carriers import valued, widest
 from odekit.plan.rows import Recorder, Row, flatten, unflatten
 
 
@@ -42,6 +45,7 @@ def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers:
         raise GridError(f"network_times has {len(network)} entries for a grid of {len(times)} nodes: give one a node")
     index = _vector(torch.arange(len(times), dtype=torch.float64), numbers)
     steps = len(times) - 1
+    one = 1.0 if is_isotropic(field.process) else identity
     phases = method.phases(steps, ends_noise_free(field, grid))
     while i < steps:
         j = i
@@ -49,9 +53,9 @@ def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers:
             j += 1
         depth = min(method.history + 2, i + 2)
         window = tuple(Instant(*(v[i + 1 - d : j + 2 - d] for v in (times, network, index))) for d in range(depth))
-        recorder = Recorder(len(names))
+        recorder = Recorder(len(names), one)
         f = method.coordinates(field, recorder, numbers=numbers)
-        carry = unflatten(names, [Row({s: 1.0}) for s in range(len(names))])
+        carry = unflatten(names, [recorder.register(s) for s in range(len(names))])
         out, rows = flatten(method.step(f, window, carry, phases[i]))
         if out != names:  # the carry changes its shape here, so this table is right for the first step only
             j = i
@@ -64,32 +68,42 @@ def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers:
 
 def _tabulate(recorder: Recorder, rows: list[Row], names: tuple, like, count: int, numbers: Field) -> Segment:
     width = len(names) + len(recorder.inputs)
+    like_carrier = widest(c for row in (*recorder.inputs, *rows) for c in row.terms.values())
     tables, masks = [], []
     for block in (recorder.inputs, rows):
-        entries = [_column(row.terms.get(j, 0.0), count, numbers) for row in block for j in range(width)]
-        tables.append(_stack(entries, count, (len(block), width), numbers))
+        entries = [
+            _column(valued(row.terms.get(j, 0.0), like_carrier), count, numbers, like_carrier.own_axes)
+            for row in block
+            for j in range(width)
+        ]
+        tables.append(_stack(entries, count, (len(block), width), numbers, like_carrier))
         masks.append([[j in row.terms for j in range(width)] for row in block])
     asked = _stack([_column(t, count, numbers) for t in recorder.times], count, (len(recorder.times),), numbers)
     return Segment(asked, *tables, slots=names, pattern=tuple(masks))
 
 
-def _column(value: Any, count: int, numbers: Field):
-    """A coefficient as a vector over the steps of its segment."""
+def _column(value: Any, count: int, numbers: Field, own_axes: int = 0):
+    """A coefficient (its own axes last) as a vector over the steps of its segment."""
     if not numbers.is_mpmath:
         value = torch.as_tensor(value, dtype=torch.float64)
-        return value[:count] if value.ndim else value.expand(count)
+        return value[:count] if value.ndim > own_axes else value.expand(count, *value.shape)
     import numpy
 
     value = numpy.asarray(value, dtype=object)
-    return value[:count] if value.ndim else numpy.full(count, value.item(), dtype=object)
+    return value[:count] if value.ndim > own_axes else numpy.broadcast_to(value, (count, *value.shape))
 
 
-def _stack(columns: list, count: int, shape: tuple, numbers: Field):
+def _stack(columns: list, count: int, shape: tuple, numbers: Field, carrier: Operator = identity):
+    own = tuple(carrier.value.shape[-carrier.own_axes :]) if carrier.own_axes else ()
     if not numbers.is_mpmath:
-        return torch.stack(columns, dim=-1).reshape(count, *shape) if columns else torch.zeros(count, *shape).double()
+        if not columns:
+            return torch.zeros(count, *shape, *own, dtype=torch.float64)
+        return torch.stack(columns, dim=1).reshape(count, *shape, *own)
     import numpy
 
-    return numpy.stack(columns, axis=-1).reshape(count, *shape) if columns else numpy.zeros((count, *shape), object)
+    if not columns:
+        return numpy.zeros((count, *shape, *own), object)
+    return numpy.stack(columns, axis=1).reshape(count, *shape, *own)
 
 
 def _vector(values, numbers: Field):
@@ -101,7 +115,7 @@ def _vector(values, numbers: Field):
 
 def ends_noise_free(field, grid) -> bool:
     """Whether the last node has sigma = 0, where most clocks are infinite."""
-    return field.process is not None and float(field.process.sigma(float(grid[-1].detach()))) == 0.0
+    return hasattr(field.process, "sigma") and float(field.process.sigma(float(grid[-1].detach()))) == 0.0
 
 
 def _require_finite(segment: Segment, field, method: Method) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from odekit.fields.coordinates import ZERO
+from odekit.operators import Operator
 
 
 class Row:
-    """sum_j c_j r_j with coefficients c_j of any number kind; what a tensor is in the eager run.
+    """sum_j c_j r_j with coefficients c_j of any number kind, or operators; what a tensor is in the eager run.
+
+    A product with an operator applies it: it stands to the left of what was there.
 
     >>> x, n = Row({0: 1.0}), Row({1: 1.0})
     >>> (x + 0.5 * n - x * 0.25).terms
@@ -36,6 +39,8 @@ class Row:
             return ZERO
         if isinstance(factor, int | float) and factor == 1:
             return self
+        if isinstance(factor, Operator):
+            return Row({j: factor @ c for j, c in self.terms.items()})
         return Row({j: factor * c for j, c in self.terms.items()})
 
     __rmul__ = __mul__
@@ -48,17 +53,25 @@ class Row:
 
 
 class Recorder:
-    """The oracle of a step that runs on rows: every question becomes an evaluation, every answer a new register."""
+    """The oracle of a step that runs on rows: every question becomes an evaluation, every answer a new register.
 
-    def __init__(self, slots: int):
+    ``one``: the coefficient of a register in itself, 1.0 or the identity where coefficients are operators.
+    """
+
+    def __init__(self, slots: int, one: Any = 1.0):
         self.slots = slots
+        self.one = one
         self.times: list = []
         self.inputs: list[Row] = []
 
     def __call__(self, x: Row, time: Any) -> Row:
         self.times.append(time)
         self.inputs.append(x)
-        return Row({self.slots + len(self.times) - 1: 1.0})
+        return self.register(self.slots + len(self.times) - 1)
+
+    def register(self, number: int) -> Row:
+        """The row that is one register."""
+        return Row({number: self.one})
 
 
 def flatten(carry: dict) -> tuple[tuple[str, ...], list[Row]]:
