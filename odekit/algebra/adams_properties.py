@@ -39,7 +39,7 @@ class AdamsCertificate:
     """
 
     def __init__(self, method: Any):
-        self.name, self.family = method.name, method.family
+        self.method, self.name, self.family = method, method.name, method.family
         self.claimed: int | None = method.order.formula
         if hasattr(type(method), "pair"):
             from odekit.algebra.certificates import certificate
@@ -90,13 +90,15 @@ class AdamsCertificate:
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of everything, as a page shows it."""
+        from odekit.methods.ends import effects
+
         rows = [("route", self.route)]
         for role, part in self.parts.items():
             prefix = "" if role == "formula" else f"{role}: "
             rows += [(f"{prefix}{label}", text) for label, text in part.rows()]
         if len(self.parts) > 1:
             rows.insert(1, ("order of the pair", str(self.order)))
-        return rows
+        return [*rows, *effects(self.method)]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data."""
@@ -114,6 +116,42 @@ class AdamsCertificate:
 
     def __repr__(self) -> str:
         return f"<certificate of {self.name}: order {self.order}, by {self.route}>"
+
+
+class CorrectedCertificate(AdamsCertificate):
+    """What is proved of a predictor with UniC behind it: the two formulas, each by its own route."""
+
+    def __init__(self, method: Any):
+        from odekit.algebra.certificates import certificate
+
+        self.method, self.name, self.family = method, method.name, method.family
+        self.claimed = method.order.formula
+        make, self.route = _maker(str(method.prediction), method.clock, "interpolating", method.points)
+        self.parts = {"predictor": certificate(method.predictor), "corrector": make(method.points, True)}
+
+
+class EndedCertificate:
+    """The certificate of a method's formula, and what its last step, of another kind, does to the order."""
+
+    def __init__(self, method: Any):
+        from odekit.algebra.certificates import certificate
+
+        self.method, self.formula = method, certificate(method.base)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "formula":  # a copy under way has none yet
+            raise AttributeError(name)
+        return getattr(self.formula, name)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(label, text) of everything, as a page shows it."""
+        from odekit.methods.ends import effects
+
+        return [*self.formula.rows(), *effects(self.method)[-1:]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        return {**self.formula.to_dict(), "last": self.method.last, "order_with_last": self.method.order.method}
 
 
 def _pair(method: Any) -> dict[str, Any]:

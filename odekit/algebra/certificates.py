@@ -29,6 +29,10 @@ MAKERS = {
     "StochasticTable": "certificates:stochastic_certificate",
     "Adams": "adams_properties:AdamsCertificate",
     "UniPC": "adams_properties:AdamsCertificate",
+    "Corrected": "adams_properties:CorrectedCertificate",
+    "Ended": "adams_properties:EndedCertificate",
+    "PseudoRungeKutta": "straight_properties:StraightCertificate",
+    "Richardson": "straight_properties:StraightCertificate",
     "NonStationary": "odekit.methods.nonstationary:Exactness",
 }
 """For the type of an exact object, by name, what makes its certificate: loaded when it is asked for."""

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from odekit.exceptions import MethodError, unknown
-from odekit.methods import catalogue, files
+from odekit.methods import catalogue, ends, files
 from odekit.methods.base import Claim, Method
 from odekit.methods.tableau import Tableau
 
@@ -27,7 +27,8 @@ def get(method: str | Method | Tableau, **options: Any) -> Method:
     """The method behind a name, a tableau or the path of a method file; a Method passes through.
 
     ``options`` are the factory's own (``start=``, ``last=``, ``prediction=``, ``clock=``, ``final=``), with the
-    literature's defaults. Raises UnknownNameError, or MethodError for an option the method does not have.
+    literature's defaults; ``last="lower"`` and ``last="denoise"`` are every method's.
+    Raises UnknownNameError, or MethodError for an option the method does not have.
 
     >>> get("ab-3").order
     Claim(formula=3, method=3)
@@ -65,6 +66,9 @@ def load(path: str | os.PathLike, **options: Any) -> Method:
 
 def _called(factory: Any, name: str, options: dict, *arguments: Any) -> Method:
     known = list(inspect.signature(factory).parameters)[len(arguments) :]
+    if "last" in options and ("last" not in known or options["last"] == "denoise"):
+        last = options.pop("last")  # a rule that every method can be given
+        return ends.ended(_called(factory, name, options, *arguments), last)
     for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, known)

@@ -10,6 +10,7 @@ from odekit.fields.coordinates import Coordinates, Instant, dot
 from odekit.fields.predictions import prediction as resolve
 from odekit.fields.weights import CLOCKS, RULES, ratio, weights
 from odekit.methods.base import Claim, Method
+from odekit.methods.ends import capped
 
 STARTERS = {1: "euler", 2: "midpoint", 3: "kutta3", 4: "rk4", 5: "dp5", 6: "verner6", 7: "dop853", 8: "dop853"}
 """The tableau that starts a multistep method of order k + 1: one of order k loses nothing."""
@@ -59,7 +60,7 @@ class Adams(Method):
         # a few steps of a one-step method of order p are global order p + 1.
         claimed = formula or order
         opened = starter.order.method + 1 if starter else 3 if corrector else 2
-        self.order = Claim(claimed, min(claimed, opened) if self.history else claimed)
+        self.order = capped(Claim(claimed, min(claimed, opened) if self.history else claimed), last)
 
     @property
     def evaluations(self) -> int:

@@ -17,6 +17,7 @@ from odekit.fields.coordinates import Coordinates, Instant, dot
 from odekit.fields.weights import CLOCKS, ratio, weights
 from odekit.methods.adams import Adams
 from odekit.methods.base import Claim, Method
+from odekit.methods.ends import capped
 
 UNIPC = "Zhao et al. 2023 (arXiv 2302.04867)"
 SA = "Xue et al. 2023 (arXiv 2309.05019)"
@@ -61,7 +62,12 @@ class Corrected(Method):
         reached = min(self.points, gained)
         # Two points correct a first step of order one: h^3 is left of it. Uncorrected steps keep the predictor's error.
         opened = 3 if self.rises else predictor.order.method + 1
-        self.order = Claim(reached, min(reached, opened, predictor.order.method + 1))
+        self._started = Claim(reached, min(reached, opened, predictor.order.method + 1))
+
+    @property
+    def order(self) -> Claim:
+        """With its start, and with a last step of order one where that is the rule."""
+        return capped(self._started, self.last)
 
     @property
     def last(self) -> str:

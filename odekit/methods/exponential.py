@@ -11,6 +11,7 @@ from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates, Instant, dot
 from odekit.fields.weights import ratio, weights
 from odekit.methods.base import Claim, Method
+from odekit.methods.ends import capped
 from odekit.methods.entries import compiled
 
 FORMS = {"noise": ("sigma", 1), "data": ("alpha", -1)}
@@ -46,7 +47,7 @@ class ExponentialRungeKutta(Method):
             raise MethodError(f"{tableau.name} is implicit or has c1 other than 0; an explicit tableau was expected")
         self.tableau, self.last = tableau, last
         self.name, self.source = tableau.name, tableau.source
-        self.order = Claim(tableau.order, tableau.order)
+        self.order = capped(Claim(tableau.order, tableau.order), last)
 
     @property
     def evaluations(self) -> int:

@@ -9,6 +9,7 @@ from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates, Instant, dot
 from odekit.fields.weights import ratio, weights
 from odekit.methods.base import Claim, Method
+from odekit.methods.ends import capped
 from odekit.methods.exponential import FORMS, LAST
 from odekit.methods.exponential_multistep import formula_weights
 
@@ -51,7 +52,7 @@ class UniPC(Method):
         self.k, self.prediction, self.variant, self.last, self.corrects = order, prediction, variant, last, corrector
         self.history = order if corrector else order - 1
         reached = order + int(corrector)
-        self.order = Claim(reached, min(reached, 3 if corrector else 2))
+        self.order = capped(Claim(reached, min(reached, 3 if corrector else 2)), last)
 
     @property
     def evaluations(self) -> int:
