@@ -1,7 +1,8 @@
 """diffusers schedulers as samplers: what they step, in which state, what they tell the model, and on which grid.
 
 Only the protocol is used (set_timesteps, timesteps, scale_model_input, step), so any scheduler that keeps it can be
-traced; diffusers itself is not imported.
+traced; diffusers itself is not imported. The other way: `Scheduler` is any method of ours as one of theirs, a class
+made of theirs, so that naming it does import diffusers.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 import torch
 
-from odekit.exceptions import TraceError
+from odekit.exceptions import OdekitError, TraceError
+from odekit.interop.settings import PREDICTIONS, time_of
 from odekit.processes import DiscreteVP, RectifiedFlow
 
-PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v", "flow_prediction": "velocity"}
 NONLINEAR = ("clip_sample", "thresholding")
 
 
@@ -45,11 +46,7 @@ def adapt(scheduler: Any) -> Adapted:
     told = getattr(config, "prediction_type", None) or "flow_prediction"
     if told not in PREDICTIONS:
         raise TraceError(f"{name} predicts {told!r}; known: {', '.join(PREDICTIONS)}")
-    training, first = config.num_train_timesteps, 1 if isinstance(process, DiscreteVP) else 0
-
-    def time(label: float) -> float:
-        return (label + first) / training
-
+    time = functools.partial(time_of, process, training=config.num_train_timesteps)
     return Adapted(_sampler(scheduler), process, PREDICTIONS[told], time, _state_scale(scheduler))
 
 
@@ -59,6 +56,8 @@ def process_of(scheduler: Any) -> DiscreteVP | RectifiedFlow:
     Label i of a table is time (i + 1) / M of `DiscreteVP`; label i of flow matching is time i / M. Raises TraceError
     for schedulers of other processes (EDM's preconditioning, consistency models, ...), which it names.
     """
+    if isinstance(getattr(scheduler, "process", None), DiscreteVP | RectifiedFlow):
+        return scheduler.process  # one of ours
     name, config = type(scheduler).__name__, scheduler.config
     continuous = getattr(config, "timestep_type", "discrete") == "continuous"
     if getattr(config, "invert_sigmas", False) or continuous or hasattr(config, "sigma_data"):
@@ -95,6 +94,8 @@ def grid_of(scheduler: Any) -> torch.Tensor:
     [0.751, 0.501, 0.251, 0.001, 0.0]
     """
     process, name = process_of(scheduler), _ready(scheduler)
+    if torch.is_tensor(getattr(scheduler, "grid", None)):
+        return scheduler.grid  # one of ours
     if hasattr(scheduler, "sigmas") and len(scheduler.sigmas) > len(scheduler.timesteps):
         sigmas = torch.as_tensor(scheduler.sigmas).double().cpu()
         if isinstance(process, DiscreteVP):
@@ -151,3 +152,19 @@ def _state_scale(scheduler: Any) -> tuple[float, float]:
     if factor == 1.0:
         return 1.0, 1.0
     return 1 / factor, (1 + float(own.sigmas[-1]) ** 2) ** 0.5
+
+
+def __getattr__(name: str) -> Any:
+    """`Scheduler`, made when it is asked for; raises OdekitError where diffusers is not installed.
+
+    A pipeline that is read from a file looks here for the base of it, too: SchedulerMixin.
+    """
+    if name not in ("Scheduler", "SchedulerMixin"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from odekit.interop import scheduler
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "diffusers":
+            raise
+        raise OdekitError("Scheduler needs diffusers, which is not installed: pip install diffusers") from None
+    return getattr(scheduler, name)
