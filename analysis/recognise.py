@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from analysis.exact import ExactProblem
 from odekit.exceptions import OdekitError, TraceError
-from odekit.plan.dense import live
+from odekit.plan.dense import equilibrated, live, whole
 
 NEAR = 0.5  # tables that differ by more, relative to their largest coefficients, resemble each other in nothing
 EVEN = {"log-SNR": "logsnr", "time": "time-uniform", "sigma/alpha": "kappa-uniform"}
@@ -50,6 +51,35 @@ def recognise(sampler: Callable, exact: ExactProblem, steps: int = 6) -> tuple[s
         return None, [f"resembles no method of the catalogue: {hint}", *findings]
     *_, name, difference = nearest
     return name, [f"equals no method of the catalogue; nearest is {name}: {difference}", *findings]
+
+
+def parting(traced: Any, name: str, grid: torch.Tensor, tolerance: float = 1e-4) -> tuple[int, int] | None:
+    """(k, n): the first of n live evaluations whose input is not that of a known method on a grid; k = n is the result.
+
+    (n + 1, n) where they part nowhere; None where they cannot be compared. Times are not: an evaluation at a wrong time
+    is another finding.
+    """
+    import odekit as ok
+
+    method = _known().get(name)
+    if method is None or traced.process is None:
+        return None
+    try:
+        flow = ok.ProbabilityFlow(traced.process, lambda x, t: x, prediction=traced.prediction)  # never asked
+        tables = [plan.reexpress(state_scale=(1.0, 1.0)).dense() for plan in (traced, ok.plan(method, flow, grid))]
+    except OdekitError:
+        return None
+    rows = []
+    for dense in tables:
+        alive = live(dense)
+        rows.append(whole(dense)[np.ix_([*np.flatnonzero(alive), -1], [0, *(1 + np.flatnonzero(alive))])])
+    if rows[0].shape != rows[1].shape:
+        return None
+    scale, columns = equilibrated(np.maximum(*map(np.abs, rows)))
+    gaps = (np.abs(rows[0] - rows[1]) / scale[:, None] / columns).max(axis=1)
+    off = np.flatnonzero(gaps > tolerance)
+    n = len(gaps) - 1
+    return (int(off[0]) if len(off) else n + 1), n
 
 
 def _traced(sampler: Callable, exact: ExactProblem, times: torch.Tensor) -> Any:

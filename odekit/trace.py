@@ -63,8 +63,9 @@ def trace(
     known, precision, state_scale, name = None, None, (1.0, 1.0), getattr(sampler, "__name__", type(sampler).__name__)
     if hasattr(sampler, "set_timesteps") and hasattr(sampler, "step"):
         from odekit.interop.diffusers import adapt
+        from odekit.interop.preconditioned import adapt_preconditioned
 
-        adapted = adapt(sampler)
+        adapted = (adapt_preconditioned if hasattr(sampler, "precondition_outputs") else adapt)(sampler)
         sampler, times, process, prediction = adapted.sampler, adapted.time, adapted.process, adapted.prediction
         state_scale, shape = adapted.state_scale, shape or (1, 2, 2)
     elif isinstance(sampler, Plan):
