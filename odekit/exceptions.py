@@ -63,5 +63,6 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+    most = 10 if near else 40  # a long list hides the hint
+    shown = ", ".join(names[:most]) + (f", ... {len(names)} in all" if len(names) > most else "")
     return UnknownNameError(f"unknown {kind} {name!r}{hint} (known: {shown})")
