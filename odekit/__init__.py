@@ -6,7 +6,7 @@ from odekit.fields import ProbabilityFlow, SplitField, VectorField, problems
 from odekit.fields.predictions import Prediction
 from odekit.grids import grid
 from odekit.plan import Plan, plan, same
-from odekit.processes import CLD, EDM, PSLD, VE, VP, Cosine, DiscreteVP, RectifiedFlow, SubVP
+from odekit.processes import CLD, EDM, PSLD, VE, VP, Blurring, Cosine, DiscreteVP, LinearSDE, RectifiedFlow, SubVP
 from odekit.solve import Solution, reference, solve
 from odekit.targets import Empirical, Gaussian, GaussianMixture
 from odekit.trace import trace
@@ -14,7 +14,8 @@ from odekit.trace import trace
 __version__ = "0.1.0"
 
 __all__ = [
-    "CLD", "Cosine", "DiscreteVP", "EDM", "Empirical", "Gaussian", "GaussianMixture", "OdekitError", "PSLD", "Plan",
-    "Prediction", "ProbabilityFlow", "RectifiedFlow", "Solution", "SplitField", "SubVP", "VE", "VP", "VectorField",
-    "grid", "grids", "methods", "plan", "problems", "processes", "reference", "same", "solve", "targets", "trace",
+    "Blurring", "CLD", "Cosine", "DiscreteVP", "EDM", "Empirical", "Gaussian", "GaussianMixture", "LinearSDE",
+    "OdekitError", "PSLD", "Plan", "Prediction", "ProbabilityFlow", "RectifiedFlow", "Solution", "SplitField", "SubVP",
+    "VE", "VP", "VectorField", "grid", "grids", "methods", "plan", "problems", "processes", "reference", "same",
+    "solve", "targets", "trace",
 ]  # fmt: skip

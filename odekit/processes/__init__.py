@@ -6,13 +6,16 @@ from typing import Any
 
 from ..exceptions import unknown
 from .base import IsotropicProcess
+from .blurring import Blurring
 from .closed import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from .discrete import DiscreteVP
+from .linear import LinearSDE
 from .matrix import MatrixProcess
 from .phase_space import CLD, PSLD
 from .process import Process
 
 __all__ = [
+    "Blurring",
     "CLD",
     "EDM",
     "PSLD",
@@ -21,6 +24,7 @@ __all__ = [
     "Cosine",
     "DiscreteVP",
     "IsotropicProcess",
+    "LinearSDE",
     "MatrixProcess",
     "Process",
     "RectifiedFlow",
@@ -29,14 +33,16 @@ __all__ = [
     "names",
 ]
 
-_KNOWN = {process.name: process for process in (VP, SubVP, Cosine, VE, EDM, RectifiedFlow, DiscreteVP, CLD, PSLD)}
+_KNOWN = {
+    process.name: process for process in (VP, SubVP, Cosine, VE, EDM, RectifiedFlow, DiscreteVP, CLD, PSLD, Blurring)
+}
 
 
 def names() -> list[str]:
     """Names of the processes of the catalogue.
 
     >>> names()
-    ['cld', 'cosine', 'discrete-vp', 'edm', 'psld', 'rectified-flow', 'subvp', 've', 'vp']
+    ['blurring', 'cld', 'cosine', 'discrete-vp', 'edm', 'psld', 'rectified-flow', 'subvp', 've', 'vp']
     """
     return sorted(_KNOWN)
 

@@ -56,6 +56,33 @@ class Antiderivative:
         return _clenshaw(self.series[panel], (2 * x - left - right) / (right - left))
 
 
+class Interpolant:
+    """A vector-valued function tabulated on [low, high]: panels of one width, halved until all of them converge.
+
+    `f` maps increasing times (n,), a float64 tensor, to values (n, k): it sees them at once, so that it may march.
+
+    >>> table = Interpolant(lambda x: torch.stack([x.sin(), x.cos()], 1), 0.0, 3.0)
+    >>> table(torch.tensor([0.0, 1.5])).shape
+    torch.Size([2, 2])
+    """
+
+    def __init__(self, f: Callable[[torch.Tensor], torch.Tensor], low: float, high: float):
+        nodes, transform = _rule()
+        for count in (32, 64, 128, 256, 512):
+            edges = torch.linspace(low, high, count + 1, dtype=torch.float64)
+            middle, half = (edges[1:] + edges[:-1]) / 2, (high - low) / (2 * count)
+            values = f((middle.unsqueeze(1) + half * nodes.flip(0)).flatten()).reshape(count, POINTS, -1).flip(1)
+            self.series = torch.einsum("cj,pjk->pkc", transform, values)
+            if bool((self.series[..., -3:].abs().amax(2) <= TOLERANCE * self.series.abs().amax(2)).all()):
+                break
+        self.low, self.width = low, 2 * half
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        panel = ((x.detach() - self.low) / self.width).long().clamp(0, len(self.series) - 1)
+        left = self.low + self.width * panel
+        return _clenshaw(self.series[panel], (2 * (x - left) / self.width - 1).unsqueeze(-1))
+
+
 @functools.cache
 def _rule() -> tuple[torch.Tensor, torch.Tensor]:
     """Chebyshev's nodes of the first kind, and the matrix that takes values there to coefficients."""

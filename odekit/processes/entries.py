@@ -6,13 +6,15 @@ operator: 2x2 nested tuples for a `Block`. Floats are run as 0-d tensors, arrays
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..operators import Block
+from ..operators import Block, Diagonal
 from .kinds import Mpmath, Tensors, number
 
 Entries = tuple[tuple[Any, Any], tuple[Any, Any]]
@@ -22,9 +24,8 @@ class Words:
     """What a formula says on tensors."""
 
     exact = False
-    exp, log, sqrt, cos, sin, cosh, sinh = (
-        torch.exp, torch.log, torch.sqrt, torch.cos, torch.sin, torch.cosh, torch.sinh,
-    )  # fmt: skip
+    pi = math.pi
+    exp, expm1, sqrt, cos, sin = torch.exp, torch.expm1, torch.sqrt, torch.cos, torch.sin
     where = staticmethod(Tensors.where)
 
     @staticmethod
@@ -64,6 +65,20 @@ def block(formula: Callable[..., Entries], *times: Any) -> Block:
             [0., 1.]], dtype=torch.float64)
     """
     return Block(gathered(lambda words, *s: sum(formula(words, *s), ()), *times, form=(2, 2)))
+
+
+def diagonal(formula: Callable[..., Any], squares: Sequence[Fraction], *times: Any) -> Diagonal:
+    """The `Diagonal` with `formula(words, square, *times)` for each component; (m, F) where a time is a vector of m."""
+    if not isinstance(times[0], torch.Tensor) and _is_exact(*times):
+        entries = lambda words, *s: [formula(words, words.constant(q), *s) for q in squares]  # noqa: E731
+        return Diagonal(gathered(entries, *times, form=(len(squares),)))
+    times = torch.broadcast_tensors(*(torch.as_tensor(t, dtype=torch.float64) for t in times))
+    row = torch.tensor([float(q) for q in squares], dtype=torch.float64)
+    return Diagonal(formula(Words, row, *(t.unsqueeze(-1) for t in times)))
+
+
+def _is_exact(*times: Any) -> bool:
+    return any(t.dtype == object if isinstance(t, np.ndarray) else number(t)[0] is Mpmath for t in times)
 
 
 def gathered(formula: Callable[..., tuple], *times: Any, form: tuple[int, ...]) -> Any:

@@ -82,13 +82,16 @@ class MatrixProcess(Process):
 
         return block(formula, t)
 
+    def _from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
+        """Psi(t, 0) and the noise since t = 0."""
+        return self._transition(words, t, 0 * t), self._noise(words, t)
+
     def spread(self, words: Any, t: Any, position: Any, momentum: Any) -> tuple[Any, Any, Any, Any]:
         """(xx, xm, mm, determinant) of Psi diag(position, momentum) Psi^T + noise at t; variances of any shape.
 
         The determinant is a sum of terms that do not cancel: det(P + W) = det P + tr(adj(P) W) + det W.
         """
-        (a, b), (c, d) = self._transition(words, t, 0 * t)
-        xx, xm, mm = self._noise(words, t)
+        ((a, b), (c, d)), (xx, xm, mm) = self._from_start(words, t)
         first, mixed, second = (
             a * a * position + b * b * momentum,
             a * c * position + b * d * momentum,

@@ -132,7 +132,7 @@ def test_bad_parameters_are_refused_in_one_line(make, message):
 
 def test_names_and_get():
     isotropic = ["vp", "subvp", "cosine", "ve", "edm", "rectified-flow", "discrete-vp"]
-    assert processes.names() == sorted([*isotropic, "cld", "psld"])
+    assert processes.names() == sorted([*isotropic, "blurring", "cld", "psld"])
     for process in PROCESSES:
         assert processes.get(process.name, **process.parameters) == process
     with pytest.raises(UnknownNameError):
