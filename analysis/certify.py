@@ -16,6 +16,7 @@ from typing import Any
 from analysis.blackbox import certify_callable
 from analysis.elementary import of_sampler
 from analysis.exact import ExactProblem, exact_problem
+from analysis.foreign import page as foreign_page
 from analysis.measure import FORMULA, WITH_START, convergence, covered, has_start_or_last, local_error
 from analysis.order import FAIL, PASS, UNDETERMINED, WIDTH
 from analysis.problems import Case, cases
@@ -191,6 +192,7 @@ def certify(
     problem: Any = None,
     grid: str | None = None,
     steps: Sequence[int] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> CertificatePage:
     """Certify a method: what is proved of its coefficients, and what its local and global errors say.
 
@@ -198,13 +200,19 @@ def certify(
     "module:callable", a sampler(model, x, times) -> x, a Butcher tableau as {"A": ..., "b": ...} or (A, b), or a
     function without arguments that makes one of these. `claim`: the order to hold it to (default: its own; a sampler
     has none). The other arguments choose the problem, as for `odekit verify`; `problem` may be a Case as well.
+    Solvers of other packages go by "diffusers:UniPCMultistepScheduler", "k_diffusion.sampling:sample_dpmpp_2m",
+    "torchdiffeq:rk4", "torchsde:heun", with `config` their settings; `inference_steps` there: of the grid they make.
     Raises OdekitError in one line for what cannot be certified.
 
     >>> page = certify("heun2")
     >>> page.verdict, page.order, page.failing[0]
     ('pass', 2, '[tau,tau]: 1/2, not 1/3')
     """
-    subject = subject_of(what, claim)
+    subject = subject_of(what, claim, config)
+    if subject.foreign is not None:
+        if process or prediction or grid or isinstance(problem, str):
+            raise OdekitError(f"{what}: its process and its prediction are its own; leave them, grid and problem out")
+        return foreign_page(subject, problem, steps)
     if problem is None and process is None and prediction is None:
         problem = _problem_for(subject)
     case = problem if isinstance(problem, Case) else cases(process, prediction, problem, grid)[0]

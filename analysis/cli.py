@@ -175,21 +175,28 @@ def verify(methods, process, prediction, problem, grid, steps, kind, json_path, 
 @click.option("--order", "claim", type=float, help="The order to hold it to (default: its own; a sampler has none).")
 @_problem_options
 @STEPS
+@click.option("--config", multiple=True, metavar="KEY=VALUE", help="A setting of another package's solver.")
 @click.option("--html", "html_path", metavar="FILE", callback=_check_file, help="Write the page with its figures.")
 @JSON
-def certify(what, claim, process, prediction, problem, grid, steps, html_path, json_path) -> int:
+def certify(what, claim, process, prediction, problem, grid, steps, config, html_path, json_path) -> int:
     """Certify a method by three routes: a proof from its coefficients, its local and its global slope.
 
     A METHOD is a name from `odekit list` or of the algebra's lists (krogstad4, strang, sra1, ...), a file is a method
-    file, MODULE:CALLABLE a sampler(model, x, times) -> x or a function without arguments that makes a method.
+    file, MODULE:CALLABLE a sampler(model, x, times) -> x or a function without arguments that makes a method. Solvers
+    of other packages: diffusers:UniPCMultistepScheduler, k_diffusion.sampling:sample_dpmpp_2m, torchdiffeq:rk4,
+    torchsde:heun; --config sets their settings, --steps N the steps of a scheduler's own grid.
     """
     from analysis.cache import write_atomically
     from analysis.certify import certify as certificate_of
+    from analysis.foreign import is_foreign, settings
 
     if claim is not None and not abs(claim) < 100:
         raise click.UsageError(f"--order {claim}: expected a number, e.g. 3")
     _one_thread()
-    page = certificate_of(what, claim, process, prediction, problem, grid, _steps(steps))
+    counts, given = _steps(steps), settings(config)
+    if is_foreign(what) and counts and len(counts) == 1:
+        counts, given["inference_steps"] = None, counts[0]
+    page = certificate_of(what, claim, process, prediction, problem, grid, counts, given)
     if html_path:
         write_atomically(html_path, page.to_html())
     if not _write_json(json_path, {"certificate": page.to_dict(), "results": page.rows}) or json_path != "-":

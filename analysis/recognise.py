@@ -40,7 +40,8 @@ def recognise(sampler: Callable, exact: ExactProblem, steps: int = 6) -> tuple[s
         findings.append(f"{wasted} of {len(alive)} evaluations on a grid of {steps} steps do not reach the result")
     if names := _equal(traced, uneven, exact):
         return names[0], [f"the same method as {', '.join(names)} (equal tables on three uneven grids)", *findings]
-    for clock, grid in EVEN.items():
+    clocks = EVEN if exact.field.process is not None else {}
+    for clock, grid in clocks.items():
         even = _named_grid(grid, exact, steps)
         if names := _equal([_traced(sampler, exact, even)], [even], exact):
             found = f"equals {', '.join(names)} on equal steps in {clock}, and no known method on uneven ones"

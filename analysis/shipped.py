@@ -71,14 +71,14 @@ def look(make: Callable[[int], Any], steps: int, nearest: str | None = None) -> 
         found.findings.append(f"as shipped, {steps} steps: {error}")
         return found
     dense = found.plan.dense()
-    found.findings += [*_wasted(dense), *repeated(dense)]
+    found.findings += [*wasted(dense), *repeated(dense)]
     found.off_level = _off_level(found)
     found.float32 = _cancelled(scheduler, found)
     found.last = _last(found, scheduler, nearest)
     return found
 
 
-def _wasted(dense: Any) -> list[str]:
+def wasted(dense: Any) -> list[str]:
     alive = live(dense)
     dead = len(alive) - int(alive.sum())
     return [f"{dead} of {len(alive)} evaluations do not reach the result"] if dead else []

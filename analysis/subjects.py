@@ -24,10 +24,20 @@ class Subject:
     exact: Any = None
     sampler: Callable | None = None
     cannot_run: str = ""
+    foreign: Any = None  # a solver of another package, an `analysis.foreign.Foreign`
 
 
-def subject_of(what: Any, claim: float | None = None) -> Subject:
+def subject_of(what: Any, claim: float | None = None, config: Mapping[str, Any] | None = None) -> Subject:
     """The subject behind what was given, in any of the forms that `certify` takes."""
+    from analysis.foreign import foreign, is_foreign
+
+    if is_foreign(what):
+        given = dict(config or {})
+        found = foreign(what, given, given.pop("inference_steps", None))
+        claim = found.claim if claim is None else claim
+        return Subject(found.title, "sampler", found.version, claim, sampler=found.sampler, foreign=found)
+    if config:
+        raise MethodError("settings are for solvers of other packages, e.g. diffusers:UniPCMultistepScheduler")
     if isinstance(what, str | os.PathLike) and ":" in os.fspath(what) and not os.fspath(what).endswith(".toml"):
         found = subject_of(load_callable(os.fspath(what)), claim)
         return replace(found, name=os.fspath(what)) if found.sampler else found
