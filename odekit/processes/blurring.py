@@ -35,7 +35,7 @@ class Blurring(Process):
 
     >>> process = Blurring(shape=(4,))
     >>> process.mean(0.5).value
-    tensor([0.7071, 0.0094, 0.0007, 0.0007], dtype=torch.float64)
+    tensor([0.7071, 0.0010, 0.0007, 0.0007], dtype=torch.float64)
     """
 
     name = "blurring"

@@ -6,6 +6,7 @@ import bisect
 import functools
 import itertools
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,16 @@ class DiscreteVP(IsotropicProcess):
         table = self.parameters[self._source]
         shown = ", ".join(map(str, table[:2])) + (f", ... {len(table)} values" if len(table) > 2 else "")
         return f"DiscreteVP({self._source}=[{shown}], t_min={self.t_min!r}, t_max={self.t_max!r})"
+
+    @property
+    def breaks(self) -> tuple[Fraction, ...]:
+        """The inner nodes i/M, where beta jumps and time has a kink as a function of the noise level.
+
+        >>> DiscreteVP([0.1, 0.2, 0.3]).breaks
+        (Fraction(1, 3), Fraction(2, 3))
+        """
+        levels = len(self.parameters[self._source])
+        return tuple(Fraction(i, levels) for i in range(1, levels))
 
     # ------------------------------------------------------------ the table
 
