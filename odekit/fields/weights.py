@@ -102,8 +102,16 @@ def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clo
     own = (CLOSED[f.prediction.name] or "t") if straight else "logsnr"
     start, end = f.clock(at, own), f.clock(to, own)
 
+    marks = _marks(f, start, end, own) if clock == "t" else None
+
     def integral(count: int) -> list:
         points, masses = gauss(f, count, start)
+        if marks is not None:  # from mark to mark
+            lengths = marks[1:] - marks[:-1]
+            points, masses = (
+                value.reshape(-1, *value.shape[2:])
+                for value in (marks[:-1, None] + points * lengths[:, None], masses * lengths[:, None])
+            )
         variable = start + points * (end - start)
         if straight:
             factor = f.scale(to) * (end - start)
@@ -117,7 +125,28 @@ def _interpolating(f: Coordinates, to: Instant, at: Instant, stations: list, clo
 
     if straight and clock == own:  # polynomials: exact with few points
         return integral((len(stations) + 1) // 2)
-    return converged(f, integral, 16, _condition(stations))
+    return converged(f, integral, 16 if marks is None else 4, _condition(stations))
+
+
+def _marks(f: Coordinates, start, end, own: str):
+    """Where time has kinks as a function of the clock ``own`` (tabulated processes): fractions of each step in order,
+    0 and 1 with them, steps with few of them filled up with 1; None where time is smooth."""
+    breaks = getattr(f.process, "breaks", ())
+    if not breaks:
+        return None
+    import numpy
+
+    places = f.clock(Instant(f.numbers.stack([f.numbers.number(t) for t in breaks])), own)
+    fractions = (places.reshape(-1, *(1 for _ in getattr(start, "shape", ()))) - start) / (end - start)
+    first, fractions = 0 * fractions[:1], fractions.clip(0, 1)
+    is_tensor = torch.is_tensor(fractions)
+    fractions = fractions.sort(0).values if is_tensor else numpy.sort(fractions, axis=0)
+    before, inside = (fractions <= 0).sum(0), ((fractions > 0) & (fractions < 1)).sum(0)
+    rows = torch.arange(int(inside.max())) if is_tensor else numpy.arange(int(numpy.max(inside)))
+    rows = (rows.reshape(-1, *(1 for _ in getattr(start, "shape", ()))) + before).clip(0, len(breaks) - 1)
+    if is_tensor:
+        return torch.cat([first, torch.take_along_dim(fractions, rows, 0), first + 1])
+    return numpy.concatenate([first, numpy.take_along_axis(fractions, rows, 0), first + 1])
 
 
 def _condition(stations: list) -> float:
