@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,6 +111,8 @@ class Scheduler(SchedulerMixin, ConfigMixin):
     @classmethod
     def extract_init_dict(cls, config_dict, **kwargs):
         """diffusers' hook of from_config: another scheduler's settings are translated, unknown ones refused."""
+        # Values are meant, though diffusers counts positional arguments among the defaults, which it would leave out.
+        config_dict = {key: value for key, value in config_dict.items() if key != "_use_default_values"}
         own, known = set(_keys()), _keys_of_diffusers()
         for key in (*config_dict, *kwargs):
             if not key.startswith("_") and key not in own | known:
@@ -117,8 +120,11 @@ class Scheduler(SchedulerMixin, ConfigMixin):
         if "method" in config_dict or not config_dict:
             return super().extract_init_dict(config_dict, **kwargs)
         other = getattr(diffusers, config_dict.get("_class_name", ""), None)
-        given = {k: v for k, v in config_dict.items() if k != "_use_default_values"}  # defaults are in force, too
-        theirs = (_defaults(other) if other else {}) | given | {k: kwargs.pop(k) for k in [*kwargs] if k in known - own}
+        theirs = (
+            (_defaults(other) if other else {})
+            | config_dict
+            | {k: kwargs.pop(k) for k in [*kwargs] if k in known - own}
+        )
         ours = translated(theirs)
         if "grid" in kwargs:
             ours.pop("grid_options", None)
@@ -167,12 +173,18 @@ class Scheduler(SchedulerMixin, ConfigMixin):
                 )
         return labels
 
+    def _starts(self) -> list[int]:
+        """For each step the entry of ``timesteps`` at its first node: its own first one, or the last of the step before
+        (methods whose last stage is the next one's first)."""
+        counts = [segment.evaluations for segment in self.plan.segments for _ in range(segment.steps)]
+        begins, times = [sum(counts[:i]) for i in range(len(counts))], [*self.plan.times.tolist(), math.nan]
+        return [k if times[k] == t else k - 1 for k, t in zip(begins, self.grid.tolist(), strict=False)]
+
     def _order(self) -> int:
-        """Evaluations a step, where step i begins at entry i * order of ``timesteps``; else 1."""
-        starts, times = self.grid[:-1].tolist(), self.plan.times.tolist()
-        each = -(-len(times) // len(starts))
-        found = times[::each]
-        return each if len(found) == len(starts) and found == starts else 1
+        """Entries a step, where step i begins at entry i * order of ``timesteps``; else 1."""
+        starts = self._starts()
+        each = starts[1] if len(starts) > 1 else len(self._labels)
+        return each if starts == [i * each for i in range(len(starts))] else 1
 
     # ------------------------------------------------------------ where a run begins
 
@@ -199,18 +211,9 @@ class Scheduler(SchedulerMixin, ConfigMixin):
         schedule = self._labels if schedule_timesteps is None else [float(s) for s in schedule_timesteps]
         near = min(schedule, key=lambda s: abs(s - label))
         if not abs(near - label) <= 1e-6 * len(self):
-            raise TimeRangeError(
-                f"no step begins at timestep {label:.9g}; the nearest entry of timesteps is {near:.9g}"
-            )
+            raise TimeRangeError(f"no step begins at timestep {label:.9g}; the nearest entry is {near:.9g}")
         entries = [k for k, s in enumerate(schedule) if s == near]
-        return next((k for k in entries if self._begins(k)), entries[0])
-
-    def _begins(self, k: int) -> bool:
-        try:
-            self._from(k)
-        except OdekitError:
-            return False
-        return True
+        return next((k for k in entries if k in self._starts()), entries[0])
 
     def _from(self, k: int) -> Plan:
         """The plan of a run that begins with entry k: the method starts anew there, and must ask for what is left."""
@@ -218,14 +221,16 @@ class Scheduler(SchedulerMixin, ConfigMixin):
             return self.plan
         if not 0 <= k < len(self._labels):
             raise OdekitError(f"begin index {k} lies outside the {len(self._labels)} entries of timesteps")
-        node = (self.grid[:-1] == self.plan.times[k]).nonzero()
-        rest = exported(self.method, self._flow, self.grid[int(node[0]) :]) if len(node) else None
-        if rest is None or self._told(rest) != self._labels[k:]:
-            starts = [j for j in range(len(self._labels)) if j % self.order == 0] if self.order > 1 else []
-            advice = f"begin with one of {starts}" if starts and k not in starts else (
-                "take a method whose start asks at the nodes, such as method_options={'start': 'rising'}"
-            )  # fmt: skip
-            raise OdekitError(f"{self.plan.name} cannot begin anew at entry {k} of timesteps: {advice}")
+        starts = self._starts()
+        if k not in starts:
+            shown = ", ".join(map(str, starts[:8])) + (", ..." if len(starts) > 8 else "")
+            raise OdekitError(f"entry {k} of timesteps is inside a step of {self.plan.name}: begin with one of {shown}")
+        rest = exported(self.method, self._flow, self.grid[starts.index(k) :])
+        if self._told(rest) != self._labels[k:]:
+            raise OdekitError(
+                f"{self.plan.name} cannot begin anew at entry {k} of timesteps: its start asks at other times than "
+                "those left; take one that does not, such as method_options={'start': 'rising'}"
+            )
         return rest
 
     # ------------------------------------------------------------ the protocol of a pipeline
