@@ -19,9 +19,11 @@ CHEAP = 2  # times as many where no score is evaluated
 CORE = frozenset(
     "bs3 cash-karp crouzeix-3 dop853 dp5 euler fehlberg45 gauss-2 gauss-3 heun2 heun3 implicit-euler implicit-midpoint "
     "kutta3 midpoint radau-iia-2 radau-iia-3 ralston ralston4 rk38 rk4 sdirk2 sdirk3 sdirk4 ssp33 trapezoidal tsit5 "
-    "verner6".split()
+    "verner6 ab-2 ab-3 ab-4 abm-3 am-3 bdf-2 bdf-3 ddim deis-rhoab-2 deis-tab-2 deis-tab-3 dpmpp-2m dpmpp-2s "
+    "dpmpp-3m-corrected exponential-ab-2 exponential-ab-3 exponential-ab-4 heun-edm ho4 plms-4 unipc-3 strang "
+    "ruth-3 blanes-moan-4".split()
 )
-"""The Runge-Kutta tableaus that the report measures on every case; the others, on the first that decides."""
+"""The methods that the report measures on every case; all others on the first case that decides."""
 
 
 @dataclass(frozen=True)
@@ -140,19 +142,21 @@ def order_tasks(
 
 
 def report_tasks(methods: Iterable[str]) -> list[OrderTask]:
-    """What the report measures: every method on every case, but a tableau outside `CORE` on the first that decides.
+    """What the report measures: the methods of `CORE` on every case, all others on the first case that decides.
 
-    Orders of tableaus are proved exactly by the tests; here the code that runs is seen to have them. The last resort is
+    Orders are proved from coefficients by the tests; here the code that runs is seen to have them. The last resort is
     the warped spiral, on which methods too accurate for the mixtures still have an error to measure.
     """
     from analysis.measure import method_of
 
-    methods = list(methods)
-    families = {name: method_of(name).family for name in methods}
-    others = [n for n in methods if families[n] in ("runge-kutta", "implicit-runge-kutta") and n not in CORE]
-    first, *rest = [*default_cases(), Case("", "", "warped-spiral", "time-uniform")]
-    tasks = order_tasks([name for name in methods if name not in set(others)], default_cases())
-    return tasks + [OrderTask(name, first, otherwise=tuple(rest)) for name in others]
+    core, others = [], []
+    for name in methods:
+        (core if name in CORE else others).append(name)
+    tasks = order_tasks(core, default_cases())
+    for name in others:
+        first, *rest = own_cases(method_of(name)) or [*default_cases(), Case("", "", "warped-spiral", "time-uniform")]
+        tasks.append(OrderTask(name, first, budget=BUDGET if first.process else CHEAP * BUDGET, otherwise=tuple(rest)))
+    return tasks
 
 
 def about_method(name: str) -> dict[str, Any]:
