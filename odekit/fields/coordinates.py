@@ -36,7 +36,7 @@ class Instant:
             self.network = self.time
 
 
-CLOSED = {"velocity": None, "noise": "kappa", "data": "alpha_over_sigma"}
+CLOSED = {"velocity": None, "noise": "kappa", "r-noise": "kappa", "l-noise": "kappa", "data": "alpha_over_sigma"}
 """Predictions whose straight clock is closed, with the process's function for it (None: time itself)."""
 
 

@@ -4,8 +4,8 @@ Their semilinear form x' = A x + B N follows from x' = F x - G G^T score / 2:
 
     A = F - G G^T C_skip / 2,    B = -G G^T C_out / 2.
 
-With C_skip = 0 and C_out = -K^-T, K K^T = Sigma, N is the noise in the frame of K: the Cholesky factor L ("l-noise"), or
-the factor R that moves with the flow, R' = F R + G G^T R^-T / 2 ("r-noise"), for which B = (d/dt - F) R, so that
+With C_skip = 0 and C_out = -K^-T, K K^T = Sigma, N is the noise in the frame of K: the Cholesky factor L ("l-noise")
+or the factor R that moves with the flow, R' = F R + G G^T R^-T / 2 ("r-noise"), for which B = (d/dt - F) R, so that
 
     int_t^s Psi(s, r) B_r dr = R_s - Psi(s, t) R_t.
 

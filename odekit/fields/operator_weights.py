@@ -4,13 +4,13 @@ With x' = A x + B N and N interpolated in t on its nodes,
 
     x_s = Psi_A(s, t) x_t + sum_j C_j N_j,    C_j = int_t^s Psi_A(s, r) B_r l_j(r) dr.
 
-Let T(r) = int_r^s Psi_A(s, u) B_u du, which is M_s - Psi_A(s, r) M_r where a primitive M of the forcing is known (R_t for
-the R-noise). By parts,
+Let T(r) = int_r^s Psi_A(s, u) B_u du, which is M_s - Psi_A(s, r) M_r where a primitive M of the forcing is known (R_t
+for the R-noise). By parts,
 
     C_j = T(t) l_j(t) + int_t^s T(r) l_j'(r) dr,
 
-without an inverse of M, which matters near t = 0 where R_t^-1 grows without bound; for one node it is T(t), closed. Else
-Psi_A B l_j is integrated as it stands. The total sum_j C_j = T(t) is imposed, only the other weights are integrated,
+without an inverse of M, which matters near t = 0 where R_t^-1 grows without bound; for one node it is T(t), closed.
+Else Psi_A B l_j is integrated as it stands. The total sum_j C_j = T(t) is imposed, only the others are integrated,
 in sqrt(t), of which the coefficients are smooth functions up to t = 0.
 Source: Zhang, Tao & Chen 2023 (gDDIM, arXiv 2206.05564), eqs. 19-21; primitive and parts are derived here.
 """

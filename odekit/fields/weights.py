@@ -42,7 +42,9 @@ def total(f: Coordinates, to: Instant, at: Instant):
     """int Psi_A B dr over the step: the sum of the weights of every consistent formula."""
     if f.prediction.name == "velocity":
         return to.time - at.time
-    own = {"noise": "sigma", "data": "alpha"}.get(f.prediction.name)
+    if isinstance(f, MatrixCoordinates):
+        return operator_weights.weights(f, to, at, (at,), "t", "interpolating")[0]
+    own = {"noise": "sigma", "r-noise": "sigma", "l-noise": "sigma", "data": "alpha"}.get(f.prediction.name)
     if own:
         value = getattr(f.process, own)
         return value(to.time) - ratio(f, to, at) * value(at.time)

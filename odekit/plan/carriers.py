@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-import torch
-
 from odekit.operators import Operator, Scalar, identity
 
 
