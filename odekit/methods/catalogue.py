@@ -12,7 +12,17 @@ from odekit.algebra.multistep import Multistep
 from odekit.algebra.splitting import Splitting
 from odekit.algebra.splitting_files import Processed
 from odekit.exceptions import MethodError
-from odekit.methods import corrected, edm, extrapolation, files, multistep, pndm
+from odekit.methods import (
+    conjugate,
+    corrected,
+    edm,
+    extrapolation,
+    files,
+    flow_splitting,
+    multistep,
+    phase_splitting,
+    pndm,
+)
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
 from odekit.methods.exponential_catalogue import METHODS, from_exponential, from_formula, one_step
@@ -115,6 +125,9 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     **edm.METHODS,
     **corrected.METHODS,
     **extrapolation.METHODS,
+    **phase_splitting.METHODS,
+    **flow_splitting.METHODS,
+    **conjugate.METHODS,
 }
 
 

@@ -1,0 +1,162 @@
+"""Splittings of a diffusion's own flow as Plans: any composition of the flows of two parts, each taken as told.
+
+x' = F x - G G^T score(x, t)/2 falls apart in two ways:
+
+- "linear-score": A is x' = F x, whose flow is the process's transition, exactly, and carries the time; B is the score
+  at frozen time, taken by a Runge-Kutta method;
+- "position-momentum": A is x' = v_x with m frozen, B is m' = v_m with x frozen, either by a Runge-Kutta method, each
+  on a clock of its own (which makes v(t_A) + v(t_B) autonomous).
+
+Sub-flows of order q in a splitting of order p give order min(p, q): the score depends on all that it moves, so no
+flow of B is closed, and none of "position-momentum". Steps beyond order two go back at times, within the step or
+beyond it: the process must be defined there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from odekit.algebra import compositions
+from odekit.algebra.splitting import Splitting
+from odekit.exceptions import MethodError, unknown
+from odekit.fields.coordinates import Coordinates, Instant, dot
+from odekit.fields.matrix import Acting
+from odekit.methods.base import Claim, Method
+from odekit.methods.phase_splitting import kept, require_phase_space
+from odekit.operators import Operator, Scalar
+
+PARTS = ("linear-score", "position-momentum")
+ROUNDING = 1e-9  # of a step: shares that add up to 0 or 1 within it are the step's own ends
+
+
+class FlowSplitting(Method):
+    """A splitting of two parts applied to a probability flow; a Plan.
+
+    ``scheme``: a name of `odekit.algebra.compositions` or a `Splitting` of A and B (compositions of symmetric methods
+    and of adjoint pairs are those of A/2 B A/2 and A B); ``parts``: "linear-score" (any process) or
+    "position-momentum" (phase space); ``flow``: the explicit Runge-Kutta method of the sub-flows that are not exact.
+    Source: Hairer, Lubich, Wanner 2006, sections II.4, II.5.
+
+    Raises MethodError for schemes of more than two parts, for those of Nystroem's kind (the force depends on the
+    momentum here) and for sub-flows that are no explicit Runge-Kutta methods.
+
+    >>> FlowSplitting("triple-jump-4", flow="rk4").order, FlowSplitting("strang", flow="euler").order.formula
+    (Claim(formula=4, method=4), 1)
+    """
+
+    family = "splitting"
+    nystrom = False
+
+    def __init__(self, scheme: Any = "strang", parts: str = "linear-score", flow: Any = "rk4", name: str = ""):
+        self.exact = compositions.get(scheme) if isinstance(scheme, str) else scheme
+        if parts not in PARTS:
+            raise unknown("parts", parts, PARTS)
+        if not isinstance(self.exact, Splitting):
+            raise MethodError(f"scheme = {scheme!r:.40}: expected a Splitting or the name of one")
+        if self.exact.nystrom:
+            raise MethodError(
+                f"{self.exact.name} is made for forces that depend on position alone; the score depends on the momentum"
+            )
+        self.steps = self.exact.as_flows().flat()
+        if {x for x, _ in self.steps} != {"A", "B"}:
+            raise MethodError(f"{self.exact.name} has the parts {'+'.join(self.exact.parts)}: expected A and B")
+        self.parts, self.tableau = parts, _explicit(flow)
+        self.name = name or f"{self.exact.name}-{parts}"
+        self.source = f"{self.exact.source}; sub-flows by {self.tableau.name}"
+        order = min(self.exact.order, self.tableau.order)
+        self.order = Claim(order, order)
+
+    @property
+    def evaluations(self) -> int:
+        taken = "B" if self.parts == "linear-score" else "AB"
+        return len(self.tableau.b) * sum(x in taken for x, _ in self.steps)
+
+    def coordinates(self, field: Any, oracle: Any = None, **options: Any) -> Coordinates:
+        if self.parts == "position-momentum":
+            require_phase_space(self.name, field)
+        elif field.process is None:
+            raise MethodError(f"{self.name} splits a diffusion: {field!r:.60} is a plain field, give a ProbabilityFlow")
+        return super().coordinates(field, oracle, **options)
+
+    def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
+        nodes: dict = {}
+        clock, x = {"A": 0, "B": 0}, carry["x"]
+        for letter, share in self.steps:
+            start, end = clock[letter], clock[letter] + f.numbers.number(share)
+            clock[letter] = end
+            if self.parts == "position-momentum":
+                x = self._taken(f, window, nodes, x, (start, end), _row("x" if letter == "A" else "m"))
+            elif letter == "A":
+                t_end, t = _instant(window, nodes, end), _instant(window, nodes, start)
+                x = acting(f.process.transition(t_end.time, t.time)) * x
+            else:
+                clock["B"] = 0  # no time passes: the score is that of A's clock
+                x = self._taken(f, window, nodes, x, (start, end), _score, clock["A"])
+        return {"x": x}
+
+    def _taken(
+        self, f: Coordinates, window: tuple, nodes: dict, x: Any, span: tuple, of: Callable, frozen: Any = None
+    ) -> Any:
+        """One step of the Runge-Kutta method on a part of the velocity, over a span of shares of the whole step."""
+        c, A, b, _ = self.tableau.coefficients(f.numbers)
+        start, end = span
+        h = (window[0].time - window[1].time) * (end - start)
+        k: list = []
+        for fraction, row in zip(c, A, strict=True):
+            at = _instant(window, nodes, start + fraction * (end - start) if frozen is None else frozen)
+            k.append(of(f, x + h * dot(row, k), at))
+        return x + h * dot(b, k)
+
+    def key(self) -> dict:
+        steps = [[x, str(share)] for x, share in self.steps]
+        table = {"c": self.tableau.c, "A": self.tableau.A, "b": self.tableau.b}
+        return {"family": self.family, "steps": steps, "parts": self.parts, **table}
+
+
+def acting(coefficient: Any) -> Any:
+    """A coefficient of a process as what multiplies states and rows: numbers as they are."""
+    if isinstance(coefficient, Scalar):
+        return coefficient.value
+    return Acting(coefficient) if isinstance(coefficient, Operator) else coefficient
+
+
+def _score(f: Coordinates, x: Any, at: Instant) -> Any:
+    """-G G^T score/2: the velocity without its linear part."""
+    return f.predict(x, at) - acting(f.process.drift(at.time)) * x
+
+
+def _row(variable: str) -> Callable:
+    return lambda f, x, at: kept(variable, at.time) * f.predict(x, at)
+
+
+def _instant(window: tuple, nodes: dict, share: Any) -> Instant:
+    """The instant a share of the way through the step; its ends are the grid's own nodes."""
+    place = round(float(share) / ROUNDING)
+    if place not in nodes:
+        t_next, t = window[:2]
+        ends = {0: t, round(1 / ROUNDING): t_next}
+        nodes[place] = ends.get(place) or Instant(t.time + share * (t_next.time - t.time))
+    return nodes[place]
+
+
+def _explicit(flow: Any) -> Any:
+    from odekit import methods
+
+    tableau = getattr(methods.get(flow), "tableau", None)
+    if tableau is None or tableau.kind != "explicit":
+        raise MethodError(f"flow = {getattr(flow, 'name', flow)!r}: expected an explicit Runge-Kutta method")
+    return tableau
+
+
+def splitting(scheme: Any = "strang", parts: str = "linear-score", flow: Any = "rk4") -> Method:
+    """Any splitting with sub-flows of chosen order."""
+    return FlowSplitting(scheme, parts, flow)
+
+
+def verlet(flow: Any = "midpoint") -> Method:
+    """Velocity Verlet with sub-flows of order two, each on its own clock: what makes it of order two."""
+    return FlowSplitting("strang-bab", "position-momentum", flow, name="velocity-verlet")
+
+
+METHODS: dict[str, Callable[..., Method]] = {"flow-splitting": splitting, "velocity-verlet": verlet}
