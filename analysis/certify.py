@@ -208,6 +208,8 @@ def certify(
     >>> page.verdict, page.order, page.failing[0]
     ('pass', 2, '[tau,tau]: 1/2, not 1/3')
     """
+    if claim is not None and float(claim).is_integer():
+        claim = int(claim)  # an order is told as the whole number it is
     subject = subject_of(what, claim, config)
     if subject.foreign is not None:
         if process or prediction or grid or isinstance(problem, str):
