@@ -90,10 +90,11 @@ class Blurring(Process):
         def given_start(words: Any, square: Any, s: Any) -> Any:
             # s^2 - (m/m_0)^2 s_0^2 by sines of sums, and 1 - D^2 by factors: no cancellation at t = 0
             u, start = self._angle(words, s), self._angle(words, 0 * s)
+            turned = words.pi / 2 * s / (1 + words.constant(self.c))
             heat, floor = square * words.pi**2 * self._blur_time(words, s), words.constant(self.floor)
             lost = -(1 - floor) * words.expm1(-heat)
             blurred = (words.cos(u) * words.sin(start)) ** 2 * lost * (2 - lost)
-            return (words.sin(u - start) * words.sin(u + start) + blurred) / words.cos(start) ** 2
+            return (words.sin(turned) * words.sin(u + start) + blurred) / words.cos(start) ** 2
 
         whole = lambda words, square, s: words.sin(self._angle(words, s)) ** 2 + 0 * square  # noqa: E731
         return self._diagonal(whole if initial else given_start, t)

@@ -78,9 +78,9 @@ class Interpolant:
         self.low, self.width = low, 2 * half
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        panel = ((x.detach() - self.low) / self.width).long().clamp(0, len(self.series) - 1)
+        panel = ((x.detach() - self.low) / self.width).floor().clamp(0, len(self.series) - 1)
         left = self.low + self.width * panel
-        return _clenshaw(self.series[panel], (2 * (x - left) / self.width - 1).unsqueeze(-1))
+        return _clenshaw(self.series[panel.long()], (2 * (x - left) / self.width - 1).unsqueeze(-1))
 
 
 @functools.cache

@@ -56,11 +56,11 @@ class BlurredLaw(AtTime):
     def precise(self, v: Tensor) -> Tensor:
         return self._solve(v.unsqueeze(1).expand(-1, len(self.seen.means), -1))
 
-    def posterior(self, g: Tensor) -> Tensor:
-        """T m_k - T S_k T^T (m_t * g)."""
-        pulled, covariances = self.damping.to(g) * g, self.seen.covariances.to(g)
+    def posterior(self, u: Tensor) -> Tensor:
+        """T m_k + T S_k T^T (m_t * C_k^-1 (y - mean))."""
+        pulled, covariances = self.damping.to(u) * self._solve(self._differences(u)), self.seen.covariances.to(u)
         moved = covariances * pulled if self.diagonal else torch.einsum("kij,bkj->bki", covariances, pulled)
-        return self.seen.means.to(g) - moved
+        return self.seen.means.to(u) + moved
 
 
 class BlurredMixture(SeenThrough):

@@ -17,7 +17,8 @@ class PhaseSpaceLaw(AtTime):
     """u_t ~ sum_k w_k N(Psi (m_k, 0), Psi diag(S_k, v) Psi^T + noise).
 
     In the eigenbasis of S_k, x and m alike, the covariance is one 2x2 matrix [[xx, xm], [xm, mm]] an eigenvalue, and
-    with `rest` = mm - xm^2/xx the precision is that of x by 1/xx and of m - (xm/xx) x by 1/rest.
+    with `rest` = mm - xm^2/xx the precision is that of x by 1/xx and of m - (xm/xx) x by 1/rest. Posterior means of
+    x_0 have tables of their own: S_k times a precision would magnify rounding by the condition of S_k.
     """
 
     def __init__(self, seen: PhaseSpaceMixture, t: Any):
@@ -32,8 +33,14 @@ class PhaseSpaceLaw(AtTime):
         self.across, self.rest, self.along = xm / xx, xx / determinant, 1 / xx
         self.bias = mixture.log_weights - (mixture.covariances.multiplicity * torch.log(determinant)).sum(-1) / 2
         self.bias = self.bias - mixture.dimension * LOG_TWO_PI
-        (self.kept, self.pulled), (self.pushed, _) = process._transition(Words, t, 0 * t)
-        self.eigenvalues = eigenvalues
+        ((self.kept, b), (self.pushed, d)), (nxx, nxm, nmm) = process._from_start(Words, t)
+        # S (Psi^T Sigma^-1)_x, the adjugate of noise + Psi diag Psi^T taken term by term
+        start = (self.kept * d - b * self.pushed) * momentum
+        share = eigenvalues / determinant
+        self.gains = (
+            share * (self.kept * nmm - self.pushed * nxm + start * d),
+            share * (self.pushed * nxx - self.kept * nxm - start * b),
+        )
 
     def _at(self, u: Tensor) -> tuple:
         """The tables, and the differences from the components' means, (B, K, d), for x and m."""
@@ -58,11 +65,11 @@ class PhaseSpaceLaw(AtTime):
         x, m = (v[:, i].unsqueeze(1).expand_as(x) for i in (0, 1))
         return _solve(covariances, across, rest, along, x, m)
 
-    def posterior(self, g: Tensor) -> Tensor:
-        """m_k - S_k (Psi^T g)_x."""
-        means, covariances = self.seen.mixture.on(g)
-        pulled = self.kept.to(g) * g[:, :, 0] + self.pushed.to(g) * g[:, :, 1]
-        return means - covariances.join(self.eigenvalues.to(g), covariances.split(pulled))
+    def posterior(self, u: Tensor) -> Tensor:
+        """m_k + S_k (Psi^T Sigma_k^-1 (u - mean))_x."""
+        covariances, _, _, _, x, m = self._at(u)
+        moved = [covariances.join(gain.to(u), covariances.split(y)) for gain, y in zip(self.gains, (x, m), strict=True)]
+        return self.seen.mixture.on(u)[0] + moved[0] + moved[1]
 
 
 def _solve(covariances: Any, across: Tensor, rest: Tensor, along: Tensor, x: Tensor, m: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class AtTime:
 
     Subclasses give, for states flattened as they like: `logits(u)` (B, K), the log of w_k times the component's
     density; `gradients(u)` (B, K, *state), the components' scores; `precise(v)` (B, K, *state), the precisions times v;
-    `posterior(g)` (B, K, d), the components' posterior means of x_0 from their scores.
+    `posterior(u)` (B, K, d), the components' posterior means of x_0.
     """
 
     def __init__(self, seen: SeenThrough):
@@ -49,7 +49,7 @@ class AtTime:
         """Posterior mean E[x_0 | u_t] (B, *shape), for Blurring of the transformed x_0."""
 
         def formula(u: Tensor) -> Tensor:
-            return _weighted(self.responsibilities(u), self.posterior(self.gradients(u)))
+            return _weighted(self.responsibilities(u), self.posterior(u))
 
         return self._by_rows(formula, u, form=self.seen.mixture.shape)
 

@@ -1,0 +1,231 @@
+"""Linear SDEs from SymPy matrices: what closes, what does not, and collocation, each against other routes."""
+
+import pickle
+
+import mpmath
+import numpy as np
+import pytest
+import sympy
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
+
+import odekit as ok
+from odekit.exceptions import OdekitError
+from odekit.processes.linear_derivation import START, exponential
+from odekit.processes.propagate import propagate
+
+t = sympy.Symbol("t")
+half = sympy.Rational(1, 2)
+CASES = {
+    "critical": (sympy.Matrix([[0, 4], [-1, -4]]), sympy.Matrix([0, 2])),
+    "overdamped": (sympy.Matrix([[0, 1], [-1, -3]]) * (1 + t), sympy.Matrix([0, 1]) * sympy.sqrt(1 + t)),
+    "underdamped": (sympy.Matrix([[0, 3], [-3, -half]]), sympy.diag(half, 1)),
+    "correlated": (sympy.Matrix([[-1, 2], [-1, 0]]), sympy.Matrix([[1, half], [0, 1]])),
+    "no stationary law": (sympy.Matrix([[0, 1], [-1, 0]]), sympy.Matrix([0, 1 + t])),
+    "does not commute": (sympy.Matrix([[-t, 1 + t], [-2, -3 * t**2]]), sympy.diag(1, 2 + sympy.sin(t))),
+    "no antiderivative": (sympy.Matrix([[0, 1], [-1, -1]]) * sympy.exp(sympy.sin(t)), sympy.Matrix([0, 1])),
+}
+PROCESSES = {name: ok.LinearSDE(F, G, initial=(0.0, 0.1)) for name, (F, G) in CASES.items()}
+CLOSED = ["critical", "overdamped", "underdamped", "correlated", "no stationary law"]
+every_process = pytest.mark.parametrize("name", PROCESSES)
+
+
+def times(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def close(a, b, tolerance):
+    gap = (torch.as_tensor(a) - torch.as_tensor(b)).abs().max().item()
+    assert gap <= tolerance, gap
+
+
+def integrated(name, kind, start, nodes):
+    """DOP853 on the equation itself, with F and G evaluated by SymPy's own code."""
+    F, G = (sympy.lambdify(t, matrix, "numpy") for matrix in CASES[name])
+
+    def rate(s, y):
+        a, y = np.array(F(s), float), y.reshape(2, 2)
+        g = np.array(G(s), float)
+        return (a @ y if kind == "transition" else a @ y + y @ a.T + g @ g.T).flatten()
+
+    span = (nodes[0], nodes[-1])
+    path = solve_ivp(
+        rate, span, np.array(start, float).flatten(), method="DOP853", rtol=1e-12, atol=1e-14, t_eval=nodes
+    )
+    return torch.tensor(path.y.T).reshape(-1, 2, 2)
+
+
+@every_process
+def test_transition_and_covariance_solve_their_equations(name):
+    process, nodes = PROCESSES[name], [0.0, 0.05, 0.4, 1.0]
+    close(process.transition(times(*nodes), 0.0).value, integrated(name, "transition", np.eye(2), nodes), 1e-11)
+    sigma = integrated(name, "covariance", np.diag([0.0, 0.1]), nodes)
+    close(process.covariance(times(*nodes)).value, sigma, 1e-11)
+    back = process.transition(0.2, 0.9) @ process.transition(0.9, 0.2)
+    close(back.value, torch.eye(2), 1e-13)
+
+
+@every_process
+def test_factors(name):
+    process, nodes = PROCESSES[name], torch.logspace(-9, 0, 30, dtype=torch.float64)
+    sigma = process.covariance(nodes).value
+    unit = torch.einsum("ti,tj->tij", *2 * [sigma.diagonal(dim1=1, dim2=2).sqrt()])
+    for kind in ("L", "R"):
+        K = process.factor(nodes, kind).value
+        assert ((K @ K.mT - sigma).abs() / unit).max() < 1e-14
+
+    def field(s):
+        flat = s.flatten()
+        a = process.drift(flat) + process.diffusion(flat) @ process.covariance(flat).inverse() * 0.5
+        return a.value.reshape(*s.shape, 2, 2)
+
+    carried = propagate(field, times(1e-2, 0.3), times(1.0, 1.0)) @ process.factor(1.0).value
+    close(process.factor(times(1e-2, 0.3)).value, carried, 1e-11)
+
+
+def test_tabulated_history_is_the_direct_route():
+    """The table of Psi(t, 0) and the noise, against quadrature at each time, down to the first times."""
+    process = PROCESSES["does not commute"]
+    from odekit.processes.entries import Words
+
+    nodes = torch.logspace(-11.9, 0, 12, dtype=torch.float64)
+    psi, (xx, xm, mm) = process._from_start(Words, nodes)
+    direct = process._transition(Words, nodes, 0 * nodes), process._noise(Words, nodes)
+    for mine, exact in zip((xx, xm, mm), direct[1], strict=True):
+        unit = {id(xx): xx, id(mm): mm}.get(id(mine), (xx * mm).sqrt())
+        assert ((mine - exact).abs() / unit).max() < 1e-12
+    close(torch.stack(sum(psi, ())), torch.stack(sum(direct[0], ())), 1e-13)
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_symbols_and_numbers_agree(name):
+    process = PROCESSES[name]
+    known, s, r = process.expressions, mpmath.mpf("0.7"), mpmath.mpf("0.2")
+    at = {sympy.Symbol("t", positive=True): sympy.Rational(7, 10), START: sympy.Rational(1, 5)}
+    exact = np.array(known["transition"].subs(at).evalf(30).tolist(), float)
+    close(process.transition(0.7, 0.2).value, exact, 5e-15)
+    with mpmath.workdps(30):
+        ours = process.transition(mpmath.mpf(7) / 10, mpmath.mpf(1) / 5).value
+        gap = sympy.Matrix(2, 2, lambda i, j: sympy.Float(str(ours[i, j]), 28)) - known["transition"].subs(at).evalf(28)
+        assert max(map(abs, gap)) < 1e-26
+    if known["covariance"] is not None:
+        close(process.covariance(0.7).value, np.array(known["covariance"].subs(at).evalf(30).tolist(), float), 5e-15)
+        close(process.factor(0.7, "L").value, np.array(known["cholesky"].subs(at).evalf(30).tolist(), float), 5e-15)
+        assert sympy.simplify(known["covariance"].subs(sympy.Symbol("t", positive=True), 0)) == sympy.diag(0, half / 5)
+    assert s > r and r"\Psi(t, s) &=" in process.latex()
+
+
+def test_what_closes():
+    closes = {name: tuple(process.expressions[what] is not None for what in ("transition", "covariance"))
+              for name, process in PROCESSES.items()}  # fmt: skip
+    assert closes == {name: (name in CLOSED, name in CLOSED[:4]) for name in PROCESSES}
+
+
+def test_critical_damping_gives_a_polynomial_times_an_exponential():
+    transition = PROCESSES["critical"].expressions["transition"]
+    for entry in transition:
+        polynomial = sympy.simplify(entry * sympy.exp(2 * (sympy.Symbol("t", positive=True) - START)))
+        assert polynomial.is_polynomial() and not polynomial.has(sympy.exp)
+
+
+def test_critical_damping_in_symbols():
+    """PSLD's E(b) = e^(-a b) (I + b N) for any Gamma and nu, from F alone."""
+    Gamma, nu, b = sympy.symbols("Gamma nu b", positive=True)
+    F = sympy.Matrix([[-Gamma, (nu - Gamma) ** 2 / 4], [-1, -nu]]) / 2
+    a = (Gamma + nu) / 4
+    claimed = sympy.exp(-a * b) * (sympy.eye(2) + b * (F + a * sympy.eye(2)))
+    assert sympy.simplify(exponential(b * F) - claimed) == sympy.zeros(2)
+
+
+def test_psld_as_a_linear_sde():
+    """Quadrature and symbols against the closed forms of phase space, the angle's table included."""
+    psld = ok.PSLD(Gamma=0.5, nu=2.5)
+    F = 4 * sympy.Matrix([[-half, 1], [-1, -5 * half]])
+    process = ok.LinearSDE(F, sympy.diag(2, sympy.sqrt(20)), initial=psld.initial_variances)
+    nodes = times(1e-6, 1e-3, 0.2, 1.0)
+    for verb in ("mean", "covariance", "factor"):
+        close(getattr(process, verb)(nodes).value, getattr(psld, verb)(nodes).value, 5e-13)
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3), st.floats(-3, 3), st.floats(-1.5, 1.5))
+def test_exponentials_of_any_matrix(a, b, c, d, span):
+    """Both branches of the discriminant and its zero, against mpmath."""
+    from odekit.processes.entries import MpmathWords, Words
+    from odekit.processes.linear import exponentials
+
+    B = mpmath.matrix([[a, b], [c, d]]) * span
+    exact = mpmath.expm(B)
+    m, r2 = (B[0, 0] + B[1, 1]) / 2, ((B[0, 0] - B[1, 1]) / 2) ** 2 + B[0, 1] * B[1, 0]
+    for words, number in ((Words, lambda v: torch.tensor(float(v), dtype=torch.float64)), (MpmathWords, mpmath.mpf)):
+        even, odd = (mpmath.mpf(float(v)) for v in exponentials(words, number(m), number(r2)))
+        ours = even * mpmath.eye(2) + odd * (B - m * mpmath.eye(2))
+        assert mpmath.mnorm(ours - exact) <= 1e-13 * (1 + mpmath.mnorm(exact))
+
+
+def test_collocation_has_order_twenty():
+    """One piece against two, on a rotation whose rate varies: the gap falls by 2^21 or reaches rounding."""
+    from odekit.processes.propagate import _product, _steps
+
+    turn = times(0.0, -1.0, 1.0, 0.0).reshape(2, 2)
+
+    def spin(s):
+        return (4 * torch.cos(3 * s))[..., None, None] * turn
+
+    def error(length):
+        exact = 4 * torch.sin(times(3 * length)) / 3
+        mine = _product(_steps(spin, times(length), times(0.0), 1))[0, 1, 0]
+        return (mine - torch.sin(exact)).abs().item()
+
+    assert 18 < np.log2(error(0.8) / error(0.4)) < 22
+    with pytest.raises(OdekitError, match="does not settle"):
+        propagate(lambda s: (1 / (s - 1 / 3).abs() ** 1.5)[..., None, None] * turn, times(1.0), times(0.0))
+
+
+def test_values_and_gradients():
+    process = PROCESSES["critical"]
+    assert pickle.loads(pickle.dumps(process)) == process and hash(process) == hash(pickle.loads(pickle.dumps(process)))
+    for name in ("critical", "does not commute"):
+        at = times(0.4).requires_grad_()
+        (slope,) = torch.autograd.grad(PROCESSES[name].covariance(at).value[0, 1, 1], at)
+        with torch.no_grad():
+            near = [PROCESSES[name].covariance(times(0.4 + h)).value[0, 1, 1] for h in (1e-5, -1e-5)]
+        assert abs(slope.item() - (near[0] - near[1]).item() / 2e-5) < 1e-8
+
+
+a, b = sympy.symbols("a b")
+SQUARE, COLUMN = CASES["critical"]
+REFUSED = {
+    "text": (lambda: ok.LinearSDE("[[0]]", COLUMN), "F must be a SymPy matrix, not str"),
+    "scalar drift": (
+        lambda: ok.LinearSDE(sympy.Matrix([[-1]]), COLUMN),
+        "F is 1x1; a process with scalar coefficients",
+    ),
+    "scalar noise": (lambda: ok.LinearSDE(SQUARE, sympy.Matrix([[1]])), "G is 1x1"),
+    "3x3": (lambda: ok.LinearSDE(sympy.eye(3), COLUMN), r"F must be \(2, 2\) on \(x, m\), got \(3, 3\)"),
+    "two symbols": (
+        lambda: ok.LinearSDE(SQUARE * a, COLUMN * b),
+        "F and G contain a, b; expected numbers and one symbol",
+    ),
+    "missing": (lambda: ok.LinearSDE(SQUARE), "LinearSDE needs a value for G"),
+    "one variance": (lambda: ok.LinearSDE(SQUARE, COLUMN, initial=1), "must be two variances"),
+    "negative variance": (lambda: ok.LinearSDE(SQUARE, COLUMN, initial=(0, -1)), "must not be negative"),
+    "fifty digits": (
+        lambda: PROCESSES["does not commute"].transition(mpmath.mpf(1), mpmath.mpf(0)),
+        "no closed form .* times are float64",
+    ),
+    "noise that reaches one channel only": (
+        lambda: ok.LinearSDE(sympy.diag(-1, -1), COLUMN).factor(0.5),
+        "the noise leaves a direction out .* no R_t",
+    ),
+    "singular start": (lambda: PROCESSES["critical"].factor(0.0), r"Sigma_0 = diag\(0, 0.1\) is singular"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(name):
+    make, words = REFUSED[name]
+    with pytest.raises(OdekitError, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
