@@ -76,7 +76,8 @@ class Network:
         if self._told == "label":
             told = as_labels([label_of(self.process, t, self._training)])[0]
         else:
-            told = torch.tensor([float((TOLD.get(self._told) or self._told)(*self._about(t)))])
+            number = float((TOLD.get(self._told) or self._told)(*self._about(t)))
+            told = torch.tensor([number], dtype=torch.float64)
         return told, 1.0 if self._state == "process" else float(self.process.alpha(t))
 
     def _about(self, t: float) -> tuple:
@@ -85,7 +86,7 @@ class Network:
     def _ask(self, x: torch.Tensor, told: torch.Tensor, scale: float) -> torch.Tensor:
         dtype = _dtype(self.network, x)
         state = (x if scale == 1.0 else x / scale).to(dtype)
-        if told.ndim:  # conditioning is a number of the state's dtype, labels keep theirs
+        if told.ndim:  # numbers come in the dtype of the state, labels keep theirs
             told = told.to(dtype).expand(len(x))
         output = self.network(state, told.to(x.device), **self.arguments)
         if isinstance(output, tuple):
