@@ -141,7 +141,7 @@ class SharedModel:
     KEPT = 10_000  # times; each holds a few kilobytes
 
     def __init__(self, model: Any):
-        self.model = model
+        self.model, self.target = model, getattr(model, "target", None)
         self._known: dict[float, Callable[[torch.Tensor], torch.Tensor]] = {}
 
     def __call__(self, x: torch.Tensor, t: Any) -> torch.Tensor:

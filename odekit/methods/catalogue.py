@@ -15,10 +15,12 @@ from odekit.exceptions import MethodError
 from odekit.methods import (
     conjugate,
     corrected,
+    dpm_v3,
     edm,
     extrapolation,
     files,
     flow_splitting,
+    gddim,
     multistep,
     phase_splitting,
     pndm,
@@ -128,6 +130,8 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     **phase_splitting.METHODS,
     **flow_splitting.METHODS,
     **conjugate.METHODS,
+    **dpm_v3.METHODS,
+    **gddim.METHODS,
 }
 
 

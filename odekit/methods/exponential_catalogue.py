@@ -170,5 +170,5 @@ METHODS: dict[str, Callable[..., Method]] = {
     "dpmpp-3m-corrected": _dpmpp_3m_corrected,
     "res-2m": _res_2m,
     **{f"unipc-{p}": _unipc(p, corrector=True) for p in range(1, 7)},
-    **{f"unip-{p}": _unipc(p, corrector=False) for p in (2, 3)},
+    **{f"unip-{p}": _unipc(p, corrector=False) for p in range(1, 7)},
 }

@@ -65,6 +65,7 @@ class Counted:
     def __init__(self, flow, finite: bool = True):
         self.finite = finite
         self.process, self.prediction, self._ask, self._name = flow.process, flow.prediction, flow.model, repr(flow)
+        self.target = getattr(flow.model, "target", None)
         self.evaluations = 0
         self.parts, self.clock = getattr(flow, "parts", {}), getattr(flow, "clock", "")
         self.parts = {x: replace(part, flow=self._watched(x, part.flow)) for x, part in self.parts.items()}

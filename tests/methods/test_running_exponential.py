@@ -60,7 +60,7 @@ PAPERS = {
     "dpmpp-3m": papers.dpmpp_multistep,
     "res-2m": partial(papers.dpmpp_multistep, order=2, heun=True),
     **{f"unipc-{p}": partial(papers.unipc, order=p) for p in range(1, 7)},
-    **{f"unip-{p}": partial(papers.unipc, order=p, corrector=False) for p in (2, 3)},
+    **{f"unip-{p}": partial(papers.unipc, order=p, corrector=False) for p in range(1, 7)},
 }
 ELSEWHERE = {"dpm-solver-fast", "dpmpp-3m-corrected"}  # other starts or orders of the ones above: tested below
 
