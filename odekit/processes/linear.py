@@ -77,12 +77,12 @@ class LinearSDE(MatrixProcess):
 
     @functools.cached_property
     def expressions(self) -> Mapping[str, sympy.Matrix | None]:
-        """drift, diffusion, transition (from `s` to `t`), covariance, cholesky in symbols; None where it has none."""
+        """drift, diffusion, transition (from `s` to `t`), covariance, cholesky: derived when asked for, or None."""
         from .derivation import TIME
-        from .linear_derivation import expressions
+        from .linear_derivation import LinearDerivation
 
         exact = {symbol: TIME for symbol in self.F.free_symbols | self.G.free_symbols}
-        return expressions(self.F.xreplace(exact), self.G.xreplace(exact), self.initial_variances)
+        return LinearDerivation(self.F.xreplace(exact), self.G.xreplace(exact), self.initial_variances)
 
     def latex(self) -> str:
         """F, G G^T, and where they close Psi(t, s) and Sigma_t, as a paper would print them."""

@@ -5,7 +5,7 @@ SymPy is imported here, so this module is imported on first use only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sympy
@@ -75,26 +75,53 @@ def stationary(F: sympy.Matrix, D: sympy.Matrix) -> sympy.Matrix | None:
     return None if Q.free_symbols & {TIME, xx, xm, mm} else Q
 
 
-def expressions(F: sympy.Matrix, G: sympy.Matrix, initial: tuple[Any, Any]) -> Mapping[str, sympy.Matrix | None]:
-    """drift, diffusion, transition (from `s` to `t`), covariance and cholesky; None where it does not close."""
-    D = (G * G.T).applyfunc(sympy.simplify)
-    W = integral_of(F)
-    known: dict[str, sympy.Matrix | None] = {"drift": F, "diffusion": D, "integral": W}
-    known |= dict.fromkeys(("transition", "covariance", "cholesky"))
-    if W is None:
-        return known
-    known["transition"] = exponential((W - W.subs(TIME, START)).applyfunc(sympy.factor))
-    Q = stationary(F, D)
-    if Q is None:
-        return known
-    psi = known["transition"].subs(START, 0)
-    sigma = (Q + psi * (sympy.diag(*initial) - Q) * psi.T).applyfunc(sympy.simplify)
-    known["covariance"] = sigma
-    first = sympy.sqrt(sigma[0, 0])
-    rest = sympy.sqrt(sympy.simplify(sigma.det() / sigma[0, 0])) if sigma[0, 0] != 0 else sympy.sqrt(sigma[1, 1])
-    below = sigma[1, 0] / first if sigma[0, 0] != 0 else sympy.S.Zero
-    known["cholesky"] = sympy.Matrix([[first, 0], [below, rest]])
-    return known
+QUANTITIES = ("drift", "diffusion", "integral", "transition", "covariance", "cholesky")
+
+
+class LinearDerivation(Mapping):
+    """Quantity name -> SymPy matrix in `t`, of transitions from `s` to `t`; None where it does not close.
+
+    drift F, diffusion G G^T, integral (of F from 0), transition, covariance (from `initial` on) and its lower Cholesky
+    factor, each derived when first asked for.
+    """
+
+    def __init__(self, F: sympy.Matrix, G: sympy.Matrix, initial: tuple[Any, Any]):
+        self._known: dict[str, sympy.Matrix | None] = {"drift": F, "diffusion": (G * G.T).applyfunc(sympy.simplify)}
+        self._initial = sympy.diag(*initial)
+
+    def __getitem__(self, name: str) -> sympy.Matrix | None:
+        if name not in self._known:
+            if name not in QUANTITIES:
+                raise KeyError(name)
+            self._known[name] = getattr(self, "_" + name)()
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(QUANTITIES)
+
+    def __len__(self) -> int:
+        return len(QUANTITIES)
+
+    def _integral(self) -> sympy.Matrix | None:
+        return integral_of(self["drift"])
+
+    def _transition(self) -> sympy.Matrix | None:
+        W = self["integral"]
+        return None if W is None else exponential((W - W.subs(TIME, START)).applyfunc(sympy.factor))
+
+    def _covariance(self) -> sympy.Matrix | None:
+        if self["transition"] is None:
+            return None
+        Q, psi = stationary(self["drift"], self["diffusion"]), self["transition"].subs(START, 0)
+        return None if Q is None else (Q + psi * (self._initial - Q) * psi.T).applyfunc(sympy.simplify)
+
+    def _cholesky(self) -> sympy.Matrix | None:
+        sigma = self["covariance"]
+        if sigma is None:
+            return None
+        first = sympy.sqrt(sigma[0, 0])
+        below = sigma[1, 0] / first if first != 0 else sympy.S.Zero
+        return sympy.Matrix([[first, 0], [below, sympy.sqrt(sigma[1, 1] - below**2)]])
 
 
 def latex(known: Mapping[str, sympy.Matrix | None]) -> str:

@@ -20,7 +20,8 @@ t = sympy.Symbol("t")
 half = sympy.Rational(1, 2)
 CASES = {
     "critical": (sympy.Matrix([[0, 4], [-1, -4]]), sympy.Matrix([0, 2])),
-    "overdamped": (sympy.Matrix([[0, 1], [-1, -3]]) * (1 + t), sympy.Matrix([0, 1]) * sympy.sqrt(1 + t)),
+    "critical on a clock": (sympy.Matrix([[0, 4], [-1, -4]]) * (1 + t), sympy.Matrix([0, 2]) * sympy.sqrt(1 + t)),
+    "overdamped": (sympy.Matrix([[0, 1], [-1, -3]]), sympy.Matrix([0, 1])),
     "underdamped": (sympy.Matrix([[0, 3], [-3, -half]]), sympy.diag(half, 1)),
     "correlated": (sympy.Matrix([[-1, 2], [-1, 0]]), sympy.Matrix([[1, half], [0, 1]])),
     "no stationary law": (sympy.Matrix([[0, 1], [-1, 0]]), sympy.Matrix([0, 1 + t])),
@@ -28,7 +29,7 @@ CASES = {
     "no antiderivative": (sympy.Matrix([[0, 1], [-1, -1]]) * sympy.exp(sympy.sin(t)), sympy.Matrix([0, 1])),
 }
 PROCESSES = {name: ok.LinearSDE(F, G, initial=(0.0, 0.1)) for name, (F, G) in CASES.items()}
-CLOSED = ["critical", "overdamped", "underdamped", "correlated", "no stationary law"]
+CLOSED = ["critical", "critical on a clock", "overdamped", "underdamped", "correlated", "no stationary law"]
 every_process = pytest.mark.parametrize("name", PROCESSES)
 
 
@@ -120,7 +121,7 @@ def test_symbols_and_numbers_agree(name):
 def test_what_closes():
     closes = {name: tuple(process.expressions[what] is not None for what in ("transition", "covariance"))
               for name, process in PROCESSES.items()}  # fmt: skip
-    assert closes == {name: (name in CLOSED, name in CLOSED[:4]) for name in PROCESSES}
+    assert closes == {name: (name in CLOSED, name in CLOSED[:5]) for name in PROCESSES}
 
 
 def test_critical_damping_gives_a_polynomial_times_an_exponential():
