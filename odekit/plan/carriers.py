@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+import torch
+
 from odekit.operators import Operator, Scalar, identity
 
 
@@ -24,3 +27,42 @@ def valued(coefficient: Any, carrier: Operator) -> Any:
             return coefficient
         coefficient = Scalar(coefficient)
     return coefficient.value if coefficient.own_axes == carrier.own_axes else (coefficient + 0 * carrier).value
+
+
+def embedded(table: Any, form: tuple[int, ...]) -> Any:
+    """A table of numbers (a, rows, columns) as one of operators of the form (F,) or (2, 2); others as they are."""
+    if not form or table.ndim > 3:
+        return table
+    one = np.eye(2) if len(form) == 2 else np.ones(form)
+    one = torch.from_numpy(one) if torch.is_tensor(table) else one.astype(object)
+    return table[(..., *(None for _ in form))] * one
+
+
+def composed(a: Any, b: Any, own_axes: int) -> Any:
+    """Coefficients after coefficients, entry by entry."""
+    return a @ b if own_axes == 2 else a * b
+
+
+def product(a: Any, b: Any, own_axes: int) -> Any:
+    """The table (R, C, *own) of (R, K, *own) after (K, C, *own)."""
+    return folded(flat(a, own_axes) @ flat(b, own_axes), own_axes)
+
+
+def flat(table: Any, own_axes: int) -> Any:
+    """A table (R, C, *own) as numbers: (F, R, C) for F components, (2R, 2C) for blocks."""
+    if own_axes == 1:
+        return table.swapaxes(0, 2).swapaxes(1, 2)
+    if own_axes == 2:
+        rows, columns = table.shape[:2]
+        return table.swapaxes(1, 2).reshape(2 * rows, 2 * columns)
+    return table
+
+
+def folded(values: Any, own_axes: int) -> Any:
+    """The table whose `flat` form this is."""
+    if own_axes == 1:
+        return values.swapaxes(1, 2).swapaxes(0, 2)
+    if own_axes == 2:
+        rows, columns = (n // 2 for n in values.shape)
+        return values.reshape(rows, 2, columns, 2).swapaxes(1, 2)
+    return values

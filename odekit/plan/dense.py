@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from odekit.engine import Segment
+from odekit.exceptions import OdekitError
+from odekit.plan.carriers import embedded, product
 from odekit.plan.program import Plan, Table
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -16,30 +18,34 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
 def table(plan: Plan) -> Table:
     """Every input and the output as rows over (x_T, N_0, ..., N_{n-1}) and the noise draws."""
     n, m = plan.evaluations, plan.draws
-    exact = not torch.is_tensor(plan.segments[0].inputs)
+    exact, form = not torch.is_tensor(plan.segments[0].inputs), plan.form
+    own = len(form)
+    one = embedded(torch.ones(1, 1, 1, dtype=torch.float64), form)[0, 0, 0]
     make = (
-        (lambda rows: np.zeros((rows, 1 + n + m), dtype=object))
+        (lambda rows: np.zeros((rows, 1 + n + m, *form), dtype=object))
         if exact
-        else (lambda rows: torch.zeros(rows, 1 + n + m, dtype=torch.float64))
+        else (lambda rows: torch.zeros(rows, 1 + n + m, *form, dtype=torch.float64))
     )
+    one = one.numpy().astype(object) if exact else one
     slots = make(1)
-    slots[0, 0] = 1
+    slots[0, 0] = one
     inputs, k, z = [], 0, 0
     join = np.concatenate if exact else torch.cat
     for segment in plan.segments:
+        asks, carries = (embedded(t, form) for t in (segment.inputs, segment.outputs))
         for step in range(segment.steps):
             known = slots
             for e in range(segment.evaluations):
-                row = segment.inputs[step, e, : len(known)]
-                inputs.append((row[None, :] @ known)[0])
+                row = asks[step, e, : len(known)]
+                inputs.append(product(row[None], known, own)[0])
                 fresh = make(1)
-                fresh[0, 1 + k] = 1
+                fresh[0, 1 + k] = one
                 known, k = join([known, fresh]), k + 1
             for _ in range(segment.draws):
                 fresh = make(1)
-                fresh[0, 1 + n + z] = 1
+                fresh[0, 1 + n + z] = one
                 known, z = join([known, fresh]), z + 1
-            slots = segment.outputs[step] @ known
+            slots = product(carries[step], known, own)
     stacked = (np.stack(inputs) if exact else torch.stack(inputs)) if inputs else make(0)
     output = slots[0]
     noise = {}
@@ -67,7 +73,9 @@ def whole(dense: Table) -> np.ndarray:
 def live(dense: Table) -> np.ndarray:
     """Which evaluations have a path to the output (n,): the others are wasted. Rounding errors are no path."""
     rows = np.abs(np.vstack([as_array(dense.inputs), as_array(dense.output)[None]]))
-    taken = rows[:, 1:] > 4 * EPSILON["float64"] * rows.max(axis=1, keepdims=True)
+    along = (1, 3) if rows.ndim == 4 else 1  # what one number of a state is a combination of
+    taken = rows[:, 1:] > 4 * EPSILON["float64"] * rows.max(axis=along, keepdims=True)
+    taken = taken.reshape(*taken.shape[:2], -1).any(axis=2)
     n = len(rows) - 1
     alive, need = np.zeros(n, dtype=bool), taken[n]
     for k in range(n - 1, -1, -1):
@@ -80,14 +88,15 @@ def live(dense: Table) -> np.ndarray:
 def equilibrated(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(row, column) scales such that sizes / row / column has no entry above 1 and a 1 in every column.
 
+    ``sizes`` are tables (..., R, C), each with scales of its own.
     What counts as large in a table depends on the row and on the register: with a noise prediction on VP the
     coefficients of x_T grow to 1/alpha_T, those of the last model output are of the size of sigma, and both matter as
     much.
     """
-    rows, columns = np.ones(len(sizes)), np.ones(sizes.shape[1])
+    rows, columns = np.ones(sizes.shape[:-1]), np.ones((*sizes.shape[:-2], sizes.shape[-1]))
     for _ in range(2):
-        rows *= _largest(sizes / rows[:, None] / columns, axis=1)
-        columns *= _largest(sizes / rows[:, None] / columns, axis=0)
+        rows *= _largest(sizes / rows[..., None] / columns[..., None, :], axis=-1)
+        columns *= _largest(sizes / rows[..., None] / columns[..., None, :], axis=-2)
     return rows, columns
 
 
@@ -98,6 +107,8 @@ def _largest(sizes: np.ndarray, axis: int) -> np.ndarray:
 
 def compressed(dense: Table, like: Plan) -> Plan:
     """The minimal realisation of a dense table, events in the order of the plan ``like``."""
+    if like.form:
+        raise OdekitError("compression is for plans whose coefficients are numbers; this plan's are operators")
     kinds = [kind for s in like.segments for kind in s.steps * (s.evaluations * ["evaluation"] + s.draws * ["draw"])]
     n, asked, drawn = len(dense.inputs), 0, 0
     order = [0]

@@ -11,7 +11,12 @@ import torch
 
 from odekit.engine import Segment
 from odekit.exceptions import OdekitError, PredictionError
+from odekit.fields.matrix import is_isotropic
+from odekit.fields.operator_predictions import conversion as operator_conversion
+from odekit.fields.operator_predictions import operator_prediction
 from odekit.fields.predictions import conversion, prediction
+from odekit.operators import Block, Diagonal
+from odekit.plan.carriers import composed, embedded, flat, folded, valued, widest
 from odekit.plan.dense import EPSILON, as_array, equilibrated, live, whole
 from odekit.plan.program import Plan
 
@@ -66,7 +71,7 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
     # A program without a process (a traced black box) has no prediction of its own: its registers are what they are.
     changes = process is not None and prediction(a.prediction) != prediction(b.prediction)
     if changes:
-        b = reexpressed(b.replaced(process=b.process or process), a.prediction, a.state_scale)
+        a, b = _in_one_prediction(*(plan.replaced(process=plan.process or process) for plan in (a, b)))
     elif a.state_scale != b.state_scale:
         b = reexpressed(b, b.prediction, a.state_scale)
     (s, u, draws), (t, v, others) = _living(a), _living(b)
@@ -78,20 +83,38 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
     if (n, len(draws)) != (len(t), len(others)):
         found = f"{n} live evaluations and {len(draws)} draws against {len(t)} and {len(others)}"
         return Comparison(False, found, float("inf"), tolerance, gauge)
-    rows, columns = equilibrated(np.maximum(np.abs(u), np.abs(v)))
-    gaps = np.abs(u - v) / rows[:, None] / columns
+    u, v = (embedded(w[None], max(a.form, b.form, key=len))[0] for w in (u, v))
+    gaps = _gaps(u, v)
     distances, allowed = _apart(a.process, s, b.process, t), 64 * coarse if tol is None else tol
     for k in range(n + 1):
         where = "the output" if k == n else f"evaluation {k}"
         if k < n and not distances[k] <= allowed:
             found = f"{where} is at time {s[k]:.9g} against {t[k]:.9g}"
             return Comparison(False, found, float(distances[k]), tolerance, gauge)
-        j = int(gaps[k].argmax())
-        if not gaps[k, j] <= tolerance:
+        j, *entry = np.unravel_index(gaps[k].argmax(), gaps[k].shape)
+        here = (k, j, *entry)
+        if not gaps[here] <= tolerance:
             register = ["x_T", *(f"N_{i}" for i in range(n)), *(f"z_{i}" for i in draws)][j]
-            found = f"{where} takes {u[k, j]:.9g} of {register} against {v[k, j]:.9g} (gap {gaps[k, j]:.1e})"
-            return Comparison(False, found, float(gaps[k, j]), tolerance, gauge)
+            part = f" (entry {', '.join(map(str, entry))})" if entry else ""
+            found = f"{where} takes {u[here]:.9g} of {register}{part} against {v[here]:.9g} (gap {gaps[here]:.1e})"
+            return Comparison(False, found, float(gaps[here]), tolerance, gauge)
     return Comparison(True, None, float(gaps.max()), tolerance, gauge)
+
+
+def _in_one_prediction(a: Plan, b: Plan) -> tuple[Plan, Plan]:
+    """Both in a's prediction; in b's where a's does not determine it, as the velocity in phase space does not."""
+    try:
+        return a, reexpressed(b, a.prediction, a.state_scale)
+    except PredictionError:
+        return reexpressed(a, b.prediction, b.state_scale), b
+
+
+def _gaps(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Differences in equilibrated tables; an operator counts by the numbers it holds."""
+    own = u.ndim - 2
+    one, other = flat(u, own), flat(v, own)
+    rows, columns = equilibrated(np.maximum(np.abs(one), np.abs(other)))
+    return folded(np.abs(one - other) / rows[..., None] / columns[..., None, :], own)
 
 
 def _living(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -99,7 +122,7 @@ def _living(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     dense = plan.dense()
     alive = live(dense)
     rows = whole(dense)[[*np.flatnonzero(alive), -1]]
-    heard = (rows[:, 1 + len(alive) :] != 0).any(axis=0)
+    heard = (rows[:, 1 + len(alive) :] != 0).any(axis=(0, *range(2, rows.ndim)))
     keep = np.concatenate([[True], alive, heard])
     return as_array(dense.times)[alive], rows[:, keep], np.flatnonzero(heard)
 
@@ -109,10 +132,16 @@ def _apart(p: Any, s: np.ndarray, q: Any, t: np.ndarray) -> np.ndarray:
     if p is None or q is None or p == q:
         return np.abs(s - t) / np.maximum(np.maximum(np.abs(s), np.abs(t)), 1e-300)
     gaps = []
-    for name in ("alpha", "sigma"):
-        u, v = (as_array(getattr(r, name)(torch.from_numpy(w))) for r, w in ((p, s), (q, t)))
+    for name in ("alpha", "sigma") if is_isotropic(p) and is_isotropic(q) else ("mean", "covariance"):
+        u, v = (_values(getattr(r, name)(torch.from_numpy(w))) for r, w in ((p, s), (q, t)))
+        if u.shape != v.shape:
+            return np.full(len(s), np.inf)
         gaps.append(np.abs(u - v) / np.maximum(np.maximum(np.abs(u), np.abs(v)), 1e-6))
-    return np.maximum(*gaps)
+    return np.maximum(*(gap.reshape(len(s), -1).max(axis=1) for gap in gaps))
+
+
+def _values(coefficients: Any) -> np.ndarray:
+    return as_array(getattr(coefficients, "value", coefficients))
 
 
 def reexpressed(plan: Plan, into: Any, state_scale: tuple[float, float]) -> Plan:
@@ -142,30 +171,45 @@ def reexpressed(plan: Plan, into: Any, state_scale: tuple[float, float]) -> Plan
 
 def _converted(segment: Segment, plan: Plan, into: Any) -> Segment:
     """The tables of a segment over outputs of another prediction."""
-    pair = conversion(prediction(into), prediction(plan.prediction), plan.process, segment.times)
-    c, d = (value + 0 * segment.times for value in pair)
+    pair, form = _conversion(segment, plan, into)
+    own = len(form)
+    c, d = (value + 0 * segment.times.reshape(*segment.times.shape, *(1 for _ in form)) for value in pair)
     bad = ~np.isfinite(np.asarray(as_array(c) + as_array(d), dtype=float))
     if bad.any():
-        t = float(as_array(segment.times)[bad][0])
+        t = float(as_array(segment.times)[bad.reshape(*segment.times.shape, -1).any(axis=2)][0])
         raise PredictionError(
             f"the evaluation at t = {t:.6g} cannot be expressed in {prediction(into).name!r}: that prediction or "
             f"{prediction(plan.prediction).name!r} is singular there"
         )
     width, asks = len(segment.slots), segment.evaluations
-    blocks = [_copy(segment.inputs), _copy(segment.outputs)]
+    blocks = [_copy(embedded(table, form)) for table in (segment.inputs, segment.outputs)]
     masks = None if segment.pattern is None else [np.array(m, dtype=bool) for m in segment.pattern]
     for e in range(asks):
         born = blocks[0][:, e, :]
         for b, block in enumerate(blocks):
             taken = block[:, :, width + e]
-            mixed = block + (taken * d[:, e, None])[:, :, None] * born[:, None, :]
-            column = (taken * c[:, e, None])[:, :, None]
+            mixed = block + composed(composed(taken, d[:, e, None], own)[:, :, None], born[:, None, :], own)
+            column = composed(taken, c[:, e, None], own)[:, :, None]
             join = torch.cat if torch.is_tensor(mixed) else np.concatenate
             blocks[b] = join([mixed[:, :, : width + e], column, mixed[:, :, width + e + 1 :]], 2)
             if masks is not None and masks[b].size:
                 masks[b] |= masks[b][:, width + e, None] & masks[0][e]
     pattern = None if masks is None else tuple(m.tolist() for m in masks)
     return replace(segment, inputs=blocks[0], outputs=blocks[1], pattern=pattern)
+
+
+def _conversion(segment: Segment, plan: Plan, into: Any) -> tuple[tuple, tuple[int, ...]]:
+    """(C, D) with N_old = C N_new + D y at the times of a segment, and the form of its coefficients afterwards."""
+    new, old = prediction(into), prediction(plan.prediction)
+    form = tuple(segment.outputs.shape[3:])
+    if is_isotropic(plan.process):
+        return conversion(new, old, plan.process, segment.times), form
+    pair = (operator_prediction(p, plan.process) for p in (new, old))
+    operators = operator_conversion(*pair, plan.process, segment.times)
+    carrier = widest(operators)
+    form = form or tuple(carrier.value.shape[segment.times.ndim :])
+    like = carrier if carrier.own_axes else Block([[1, 0], [0, 1]]) if len(form) == 2 else Diagonal([1.0] * form[0])
+    return tuple(valued(operator, like) for operator in operators), form
 
 
 def _copy(values: Any) -> Any:

@@ -21,6 +21,7 @@ class Table:
 
     ``times`` (n,); ``inputs`` (n, 1+n), row k the coefficients of x_T, N_0, N_1, ... in the input of evaluation k;
     ``output`` (1+n,). Noise draws stand apart: ``noise_inputs`` (n, m), ``noise_output`` (m,), ``noise_intervals``.
+    Coefficients that are operators have axes of their own behind, `Plan.form`.
     """
 
     times: Any
@@ -65,6 +66,11 @@ class Plan:
     def draws(self) -> int:
         """Noise draws of the whole program."""
         return sum(s.steps * s.draws for s in self.segments)
+
+    @property
+    def form(self) -> tuple[int, ...]:
+        """The shape of a coefficient: () for numbers, (F,) for one a component, (2, 2) for matrices on the channels."""
+        return max((tuple(s.outputs.shape[3:]) for s in self.segments), key=len)
 
     @property
     def registers(self) -> int:

@@ -15,6 +15,7 @@ from odekit import processes
 from odekit.engine import Segment
 from odekit.exceptions import OdekitError
 from odekit.expressions import FLOAT64, mpfield
+from odekit.fields.operator_predictions import OperatorPrediction
 from odekit.fields.predictions import Prediction
 from odekit.fields.predictions import prediction as resolve
 from odekit.plan.program import Plan
@@ -28,6 +29,10 @@ def save(plan: Plan, path: str | os.PathLike) -> None:
     if process is not None and process.name not in processes.names():
         raise OdekitError(
             f"{process!r} is a process of your own, which a file cannot hold: save plan.replaced(process=None)"
+        )
+    if isinstance(plan.prediction, OperatorPrediction):
+        raise OdekitError(
+            f"{plan.prediction.name!r} is a prediction of your own, which a file cannot hold: reexpress()"
         )
     document = {
         "format": FORMAT,
@@ -89,12 +94,13 @@ def _segment(data: dict, precision: Any) -> Segment:
     make = _exact if isinstance(precision, int) else lambda v: torch.tensor(v, dtype=torch.float64)
     slots, draws = tuple(map(str, data["slots"])), int(data["draws"])
     times, inputs, outputs = (make(data[k]) for k in ("times", "inputs", "outputs"))
-    if times.ndim != 2 or outputs.ndim != 3:
-        raise ValueError("tables must have the axes (steps, rows, columns)")
+    form = tuple(outputs.shape[3:])
+    if times.ndim != 2 or outputs.ndim < 3 or not (len(form) < 2 or form == (2, 2)):
+        raise ValueError("tables must have the axes (steps, rows, columns), and (F,) or (2, 2) of operators behind")
     width = len(slots) + times.shape[1] + draws
     if times.shape[1] == 0:  # steps that only draw noise: an empty list has no shape of its own
-        inputs = inputs.reshape(times.shape[0], 0, width)
-    if inputs.shape != (*times.shape, width) or (outputs.shape[0], outputs.shape[2]) != (times.shape[0], width):
+        inputs = inputs.reshape(times.shape[0], 0, width, *form)
+    if inputs.shape != (*times.shape, width, *form) or (outputs.shape[0], outputs.shape[2]) != (times.shape[0], width):
         raise ValueError(f"tables {tuple(inputs.shape)}, {tuple(outputs.shape)} do not fit {width} registers")
     return Segment(times, inputs, outputs, slots, draws)
 
