@@ -82,7 +82,7 @@ def _beginning_at_x(built: Plan) -> Plan:
 
 def working(x: torch.Tensor) -> torch.Tensor:
     """A copy to calculate with: half precision becomes float32."""
-    return x.detach().to(torch.float32 if x.dtype in HALF else x.dtype, copy=True)
+    return x.to(torch.float32 if x.dtype in HALF else x.dtype, copy=True)
 
 
 def never_asked(x: torch.Tensor, t: Any) -> torch.Tensor:

@@ -40,7 +40,7 @@ class Scheduler(SchedulerMixin, ConfigMixin):
     one entry of ``timesteps``. Samples of half precision are kept in float32 between calls. A sample that was changed
     between two calls (inpainting, a callback) moves the state with it.
 
-    Raises OdekitError for settings that do not exist or fit, in one line.
+    Gradients pass through `step`. Raises OdekitError for settings that do not exist or fit, in one line.
 
     >>> scheduler = Scheduler("heun2", grid="karras", prediction_type="v_prediction")
     >>> scheduler.set_timesteps(4)
@@ -120,11 +120,8 @@ class Scheduler(SchedulerMixin, ConfigMixin):
         if "method" in config_dict or not config_dict:
             return super().extract_init_dict(config_dict, **kwargs)
         other = getattr(diffusers, config_dict.get("_class_name", ""), None)
-        theirs = (
-            (_defaults(other) if other else {})
-            | config_dict
-            | {k: kwargs.pop(k) for k in [*kwargs] if k in known - own}
-        )
+        changed = {key: kwargs.pop(key) for key in [*kwargs] if key in known - own}
+        theirs = (_defaults(other) if other else {}) | config_dict | changed
         ours = translated(theirs)
         if "grid" in kwargs:
             ours.pop("grid_options", None)
@@ -207,6 +204,7 @@ class Scheduler(SchedulerMixin, ConfigMixin):
 
     def index_for_timestep(self, timestep: Any, schedule_timesteps: Any = None) -> int:
         """The entry of ``timesteps`` at which a step begins with this label; stages with the same label are none."""
+        self._require_timesteps()
         label = float(torch.as_tensor(timestep).reshape(-1)[0])
         schedule = self._labels if schedule_timesteps is None else [float(s) for s in schedule_timesteps]
         near = min(schedule, key=lambda s: abs(s - label))
@@ -254,8 +252,7 @@ class Scheduler(SchedulerMixin, ConfigMixin):
         ``timestep`` is checked against the entry whose turn it is, where that needs no wait for a device. Raises
         OdekitError for another entry's timestep, outputs of another shape, and settings that draw or clip.
         """
-        if self.plan is None:
-            raise OdekitError("this scheduler has no timesteps yet: call set_timesteps(N) first")
+        self._require_timesteps()
         if eta or use_clipped_model_output:
             setting = "eta" if eta else "use_clipped_model_output"
             raise OdekitError(
@@ -273,10 +270,14 @@ class Scheduler(SchedulerMixin, ConfigMixin):
         else:
             self._run.moved(state.sub_(self._run.asked.to(sample.dtype)))
         self._check(timestep)
-        asked = self._run.tell(model_output.detach().to(state, copy=True))
+        asked = self._run.tell(model_output.to(state, copy=True))
         self._index += 1
         moved = asked.to(sample.dtype, copy=True)
         return SchedulerOutput(prev_sample=moved) if return_dict else (moved,)
+
+    def _require_timesteps(self) -> None:
+        if self.plan is None:
+            raise OdekitError("this scheduler has no timesteps yet: call set_timesteps(N) first")
 
     def _check(self, timestep: Any) -> None:
         if self._run.is_done:

@@ -315,6 +315,19 @@ class TestHabits:
         expected = outputs[0][0] * (x + bump / inputs[1][0]) + outputs[0][1] * first + outputs[0][2] * second
         assert distance(result, expected) < 1e-6
 
+    @pytest.mark.parametrize("method", ["dpmpp-2m", "rk4"])
+    def test_gradients_pass(self, method):
+        scheduler = Scheduler(method, final_sigmas_type="sigma_min", **SD)
+        scheduler.set_timesteps(3)
+        model, slopes = from_diffusers(NET, scheduler), []
+        for replayed in (True, False):
+            x = y = start().requires_grad_()
+            for t in scheduler.timesteps if replayed else ():
+                y = scheduler.step(NET(y, t).sample, t, y).prev_sample
+            y = y if replayed else scheduler.plan(model, x)
+            slopes.append(torch.autograd.grad(y.square().sum(), x)[0])
+        assert distance(*slopes) < 1e-5
+
     def test_both_forms_of_result_and_an_unused_generator(self):
         scheduler = Scheduler("ddim", **SD)
         scheduler.set_timesteps(2)
@@ -446,6 +459,15 @@ class TestBesideDiffusers:
         again = type(theirs).from_config(scheduler.config)
         assert again.config.beta_schedule == "scaled_linear" and again.config.beta_end == SD["beta_end"]
 
+    def test_flows_of_other_schedulers_and_their_end(self):
+        theirs = diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0, final_sigmas_type="sigma_min"
+        )
+        scheduler = Scheduler.from_config(theirs.config, method="heun2")
+        scheduler.set_timesteps(4)
+        expected = ok.grid("flow", ok.RectifiedFlow(), 4, shift=3.0, t_end=1e-3)
+        assert scheduler.process == ok.RectifiedFlow() and torch.equal(scheduler.grid, expected)
+
     def test_traced_it_is_its_own_plan(self):
         for method in ("ddim", "dpmpp-2m", "unipc-3", "rk4", "dpm-solver-fast"):
             scheduler = Scheduler(method, **SD)
@@ -544,6 +566,7 @@ REFUSED = {
     "rounded between labels": (
         lambda: Scheduler("midpoint", round_timesteps=True).set_timesteps(3), "asks the network at label 832.5"
     ),
+    "no timesteps to look in": (lambda: Scheduler().index_for_timestep(3), "no timesteps yet: call set_timesteps"),
     "no timesteps yet": (lambda: Scheduler().step(start(), 1, start()), "no timesteps yet: call set_timesteps"),
 }  # fmt: skip
 
