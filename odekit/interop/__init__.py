@@ -1,1 +1,1 @@
-"""Interop: other people's schedulers and samplers, seen as samplers of ours."""
+"""Interop: schedulers, samplers and networks of other projects as ours, and ours as theirs."""

@@ -369,7 +369,7 @@ class TestRefusals:
         [
             ("DDIM", dict(clip_sample=True), "DDIMScheduler is set to clip_sample=True.*clip_sample=False"),
             ("DPMSolverMultistep", dict(thresholding=True), "set to thresholding=True.*thresholding=False"),
-            ("EDMEuler", {}, "EDMEulerScheduler cannot be placed on a process"),
+            ("CMStochasticIterative", {}, "CMStochasticIterativeScheduler cannot be placed on a process"),
             ("IPNDM", {}, "IPNDMScheduler cannot be placed on a process: it has neither alphas_cumprod"),
             ("EulerDiscrete", dict(timestep_type="continuous", prediction_type="v_prediction"), "cannot be placed"),
             ("FlowMatchEulerDiscrete", dict(invert_sigmas=True), "cannot be placed on a process"),
