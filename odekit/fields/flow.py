@@ -53,7 +53,8 @@ class ProbabilityFlow:
     @property
     def prediction(self) -> str | Prediction:
         """The prediction that ``model`` returns: its name, or the `Prediction` itself if it is the user's."""
-        known = self._prediction in (*predictions.PREDICTIONS.values(), *OPERATOR_PREDICTIONS.values())
+        named = (predictions.PREDICTIONS, predictions.FRAMES, OPERATOR_PREDICTIONS)
+        known = any(self._prediction == rows.get(self._prediction.name) for rows in named)
         return self._prediction.name if known else self._prediction
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:

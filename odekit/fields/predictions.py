@@ -147,19 +147,21 @@ PREDICTIONS = {
     "data": Prediction("data", denoiser="1", scale="sigma"),
     "velocity": Prediction("velocity", Q="-sigma*sigma_rate", denoiser="alpha_rate", scale="1"),
     "score": Prediction("score", Q="1", scale="alpha"),
-    # The noise in the frame of a factor of the covariance; where coefficients are numbers there is one frame only.
-    "r-noise": Prediction("r-noise", Q="-sigma", scale="alpha"),
-    "l-noise": Prediction("l-noise", Q="-sigma", scale="alpha"),
     "edm": edm(),
     # Salimans & Ho 2022, v = alpha eps - sigma x_0; for alpha^2 + sigma^2 = 1 it is -F of EDM with sigma_data = 1.
     "v": Prediction("v", Q="-alpha*sigma", denoiser="-sigma", scale="sqrt(alpha**2 + sigma**2)"),
 }
 
 
+FRAMES = {name: Prediction(name, Q="-sigma", scale="alpha") for name in ("r-noise", "l-noise")}
+"""The noise in the frame of a factor of the covariance; where coefficients are numbers each of them is the noise."""
+
+
 def prediction(name: str | Prediction | OperatorPrediction) -> Prediction | OperatorPrediction:
     """The prediction called ``name``; a `Prediction` passes through."""
     if isinstance(name, Prediction | OperatorPrediction):
         return name
-    if name not in PREDICTIONS:
-        raise unknown("prediction", name, PREDICTIONS)
-    return PREDICTIONS[name]
+    known = PREDICTIONS | FRAMES
+    if name not in known:
+        raise unknown("prediction", name, known)
+    return known[name]
