@@ -16,13 +16,13 @@ from ..expressions import FLOAT64, exact_value
 from .chebyshev import Interpolant
 from .entries import Entries, Words
 from .matrix import EARLIEST, MatrixProcess
-from .propagate import propagate
+from .propagate import halved, propagate
 
 if TYPE_CHECKING:
     import sympy
 
 NEAR = 0.5  # |r^2| below: Taylor series of cosh(r) and sinh(r)/r
-POINTS, MOST_PANELS = 16, 256
+POINTS = 16
 
 
 class LinearSDE(MatrixProcess):
@@ -134,21 +134,13 @@ class LinearSDE(MatrixProcess):
 
             return tuple(mp.quad(lambda r, k=k: self._density(words, t, r)[k], [0, t / 2, t]) for k in range(3))
         nodes, weights = (torch.tensor(row, dtype=torch.float64) for row in FLOAT64.gauss_legendre(POINTS))
-        before, gap, panels = None, math.inf, 1
-        while panels <= MOST_PANELS:
+
+        def integral(panels: int) -> tuple:
             share = ((torch.arange(panels, dtype=torch.float64).unsqueeze(1) + nodes) / panels).flatten()
             values = self._density(words, t.unsqueeze(-1), t.unsqueeze(-1) * share)
-            now = tuple((value * weights.repeat(panels)).sum(-1) * (t / panels) for value in values)
-            if before is not None:
-                new = _gap(now, before)
-                if new <= 4e-15 or (gap < 1e-12 and new >= gap / 4):
-                    return now
-                gap = new
-            before, panels = now, 2 * panels
-        raise OdekitError(
-            f"LinearSDE: the covariance at t = {t.max().item():g} does not settle ({MOST_PANELS} panels differ by"
-            f" {gap:.1e}); expected F and G that are smooth on [0, t]"
-        )
+            return tuple((value * weights.repeat(panels)).sum(-1) * (t / panels) for value in values)
+
+        return halved(integral, _gap, f"LinearSDE: the covariance at t = {t.max().item():g}")
 
     def _from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
         low, high = EARLIEST * self.t_max, self.t_max

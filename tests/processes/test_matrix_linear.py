@@ -14,7 +14,7 @@ from scipy.integrate import solve_ivp
 import odekit as ok
 from odekit.exceptions import OdekitError
 from odekit.processes.linear_derivation import START, exponential
-from odekit.processes.propagate import propagate
+from odekit.processes.propagate import propagate, propagated
 
 t = sympy.Symbol("t")
 half = sympy.Rational(1, 2)
@@ -230,3 +230,19 @@ def test_refusals(name):
     with pytest.raises(OdekitError, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def test_operators_are_propagated_where_they_do_not_close():
+    """Psi_A of A = F + 1/2 G G^T Sigma^-1, whose flow is known: R_s R_t^-1 in phase space, s_s/s_t under blurring."""
+    for process in (ok.PSLD(), ok.Blurring(shape=(2, 3))):
+
+        def shifted(s, process=process):
+            return process.drift(s) + process.diffusion(s) @ process.covariance(s).inverse() * 0.5
+
+        to, at = times(0.2, 0.9, 0.5), times(0.8, 0.3, 0.5)
+        exact = process.factor(to) @ process.factor(at).inverse()
+        assert type(propagated(shifted, 0.2, 0.8)) is type(exact)
+        close(propagated(shifted, to, at).value, exact.value, 2e-12)
+        columns = propagated(shifted, to, at.unsqueeze(1)).value
+        assert columns.shape == (3, 3, *exact.value.shape[1:])
+        close(columns[0, 1], propagated(shifted, 0.9, 0.8).value, 2e-12)
