@@ -238,7 +238,7 @@ class Certificate:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data: exact numbers as text, floats as floats."""
-        return {
+        about = {
             "name": self.name,
             "family": self.family,
             "consistent": self.order >= 1,
@@ -248,10 +248,15 @@ class Certificate:
             "claimed_embedded_order": self.claimed_embedded,
             "embedded_order": self.embedded_order,
             "failing_embedded": [str(f) for f in self.failing_embedded or ()],
-            "stage_order": self.stage_order,
-            "stiff_order": self.stiff_order,
             "principal_error": {str(t): _shown(v) for t, v in self.principal_error.terms.items()},
             "principal_error_norm": self.principal_error.norm,
+        }
+        if self.scheme.colours > 1:  # what follows is asked of one method, not of an additive one
+            return {**about, "findings": self.findings()}
+        return {
+            **about,
+            "stage_order": self.stage_order,
+            "stiff_order": self.stiff_order,
             "stability_numerator": [_shown(c) for c in self.stability.numerator],
             "stability_denominator": [_shown(c) for c in self.stability.denominator],
             "real_interval": self.stability.real_interval,

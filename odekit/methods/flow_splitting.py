@@ -14,10 +14,13 @@ beyond it: the process must be defined there.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from numbers import Rational
 from typing import Any
 
 from odekit.algebra import compositions
+from odekit.algebra.runge_kutta import Scheme, scheme
 from odekit.algebra.splitting import Splitting
 from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates, Instant, dot
@@ -49,28 +52,41 @@ class FlowSplitting(Method):
     nystrom = False
 
     def __init__(self, scheme: Any = "strang", parts: str = "linear-score", flow: Any = "rk4", name: str = ""):
-        self.exact = compositions.get(scheme) if isinstance(scheme, str) else scheme
+        found = compositions.get(scheme) if isinstance(scheme, str) else scheme
         if parts not in PARTS:
             raise unknown("parts", parts, PARTS)
-        if not isinstance(self.exact, Splitting):
+        if not isinstance(found, Splitting):
             raise MethodError(f"scheme = {scheme!r:.40}: expected a Splitting or the name of one")
-        if self.exact.nystrom:
+        if found.nystrom:
             raise MethodError(
-                f"{self.exact.name} is made for forces that depend on position alone; the score depends on the momentum"
+                f"{found.name} is made for forces that depend on position alone; the score depends on the momentum"
             )
-        self.steps = self.exact.as_flows().flat()
+        self.scheme, self.steps = found, found.as_flows().flat()
         if {x for x, _ in self.steps} != {"A", "B"}:
-            raise MethodError(f"{self.exact.name} has the parts {'+'.join(self.exact.parts)}: expected A and B")
-        self.parts, self.tableau = parts, _explicit(flow)
-        self.name = name or f"{self.exact.name}-{parts}"
-        self.source = f"{self.exact.source}; sub-flows by {self.tableau.name}"
-        order = min(self.exact.order, self.tableau.order)
+            raise MethodError(f"{found.name} has the parts {'+'.join(found.parts)}: expected A and B")
+        self.parts, self.flow = parts, _explicit(flow)
+        self.name = name or f"{found.name}-{parts}"
+        self.source = f"{found.source}; sub-flows by {self.flow.name}"
+        order = min(found.order, self.flow.order)
         self.order = Claim(order, order)
+
+    @functools.cached_property
+    def exact(self) -> Any:
+        """What a proof is made of: the additive Runge-Kutta method this is, or where A is exact the splitting alone."""
+        if self.parts == "linear-score":
+            return self.scheme
+        _, rows, weights, _ = self.flow.exact
+        moves = [("AB".index(x), share, rows, weights) for x, share in self.steps]
+        found = additive(self.name, moves)
+        if all(isinstance(b, Rational) for line in found.b for b in line):
+            return found
+        found = scheme(found, exact=False)  # roots in so many stages take minutes
+        return found._replace(tolerance=10.0 ** (2 - (self.scheme.digits or 14)))
 
     @property
     def evaluations(self) -> int:
         taken = "B" if self.parts == "linear-score" else "AB"
-        return len(self.tableau.b) * sum(x in taken for x, _ in self.steps)
+        return len(self.flow.b) * sum(x in taken for x, _ in self.steps)
 
     def coordinates(self, field: Any, oracle: Any = None, **options: Any) -> Coordinates:
         if self.parts == "position-momentum":
@@ -99,7 +115,7 @@ class FlowSplitting(Method):
         self, f: Coordinates, window: tuple, nodes: dict, x: Any, span: tuple, of: Callable, frozen: Any = None
     ) -> Any:
         """One step of the Runge-Kutta method on a part of the velocity, over a span of shares of the whole step."""
-        c, A, b, _ = self.tableau.coefficients(f.numbers)
+        c, A, b, _ = self.flow.coefficients(f.numbers)
         start, end = span
         h = (window[0].time - window[1].time) * (end - start)
         k: list = []
@@ -110,8 +126,29 @@ class FlowSplitting(Method):
 
     def key(self) -> dict:
         steps = [[x, str(share)] for x, share in self.steps]
-        table = {"c": self.tableau.c, "A": self.tableau.A, "b": self.tableau.b}
+        table = {"c": self.flow.c, "A": self.flow.A, "b": self.flow.b}
         return {"family": self.family, "steps": steps, "parts": self.parts, **table}
+
+
+def additive(name: str, moves: list) -> Scheme:
+    """Runge-Kutta steps with parts of a field in turn, as one additive method.
+
+    A move is (which part, its share of the step, rows of A, weights) of the method that takes it.
+    """
+    stages = sum(len(weights) for *_, weights in moves)
+    colours = 1 + max(part for part, *_ in moves)
+    gone = [[0] * stages for _ in range(colours)]
+    table: list[list[list]] = [[] for _ in range(colours)]
+    first = 0
+    for part, share, rows, weights in moves:
+        for row in rows:
+            for colour, line in enumerate(gone):
+                own = {first + j: share * a for j, a in enumerate(row)} if colour == part else {}
+                table[colour].append([own.get(j, value) for j, value in enumerate(line)])
+        for j, weight in enumerate(weights):
+            gone[part][first + j] = share * weight
+        first += len(weights)
+    return Scheme(name, tuple(table), tuple(gone))
 
 
 def acting(coefficient: Any) -> Any:

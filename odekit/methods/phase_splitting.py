@@ -11,10 +11,12 @@ one, and so is the method; compositions of better sub-flows are in `odekit.metho
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+from odekit.algebra.runge_kutta import Scheme
 from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates
 from odekit.fields.matrix import Acting
@@ -63,6 +65,25 @@ class PhaseSplitting(Method):
     def __init__(self, name: str, moves: tuple[Move, ...], source: str):
         self.name, self.moves, self.source = name, moves, source
         self.order = Claim(1, 1)
+
+    @functools.cached_property
+    def exact(self) -> Scheme:
+        """The additive Runge-Kutta method this is, for an autonomous field: score and linear part of x, then of m.
+
+        Its stages are the states before each move; a used output stays with the stage it was asked at.
+        """
+        count = len(self.moves)
+        gone = [[Fraction(0)] * count for _ in range(4)]
+        rows: list[list[list]] = [[] for _ in gone]
+        asked = 0
+        for stage, (variable, share, when) in enumerate(self.moves):
+            for part, line in zip(rows, gone, strict=True):
+                part.append(list(line))
+            asked = asked if when is None else stage
+            score = 2 * VARIABLES[variable]
+            gone[score][asked] += share
+            gone[score + 1][stage] += share
+        return Scheme(self.name, tuple(rows), tuple(gone))
 
     @property
     def evaluations(self) -> int:
