@@ -93,16 +93,18 @@ class WeightsCertificate:
 
 
 def of_sampler(
-    sampler: Callable, exact: ExactProblem, claim: float | None = None, name: str = ""
+    sampler: Callable, exact: ExactProblem, claim: float | None = None, name: str = "", tableau: Callable | None = None
 ) -> WeightsCertificate:
     """The order of sampler(model, x, times) from its own tables, on the grids of a problem.
 
+    ``tableau`` reads the table in another gauge than those of a probability flow (see `mean_tableau`).
     Raises TraceError for what is no straight-line program, OdekitError where no straight clock makes a table of it.
     """
+    tableau = tableau or _tableau
     limit = max(1, min(math.ceil(claim) + 1, 6)) if claim is not None else TREES
     trees, columns, off, gauge = table(limit), [], 0.0, ""
     for n in STEPS:
-        A, b, c, length, gauge = _tableau(sampler, exact, n, gauge)
+        A, b, c, length, gauge = tableau(sampler, exact, n, gauge)
         scale = length ** trees.orders.astype(float)
         # A leaf is the state's way from the start, or the clock's: the same unless times are wrong.
         both = (elementary_weights(trees, A[None], b[None], abscissae) / scale for abscissae in (None, c[None]))
@@ -155,6 +157,33 @@ def _tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tupl
             A, b = inputs[:, 1:] / here[:, None], output[1:] / last
             return A[np.ix_(alive, alive)], b[alive], c[alive], float(at[1][1] - at[1][0]), prediction
     raise OdekitError("in no straight clock (velocity, noise, data) does its state rest where the model is silent")
+
+
+def mean_tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tuple[Any, Any, Any, float, str]:
+    """The same of the mean of a sampler that draws noise, whatever it draws between its evaluations.
+
+    With l the log-SNR and D the data prediction that mean is x' = -c l' x + (alpha'/alpha) x + c l' alpha D, straight
+    in y = x e^(c l)/alpha over e^(c l), c = 1 + tau^2; c is read off what the sampler does where the model is silent.
+    """
+    import odekit as ok
+
+    process, times = exact.field.process, exact.grid(n)
+    plan = ok.trace(sampler, tuple(exact.x.shape[1:]), process=process, prediction=exact.field.prediction, grid=times)
+    dense = plan.reexpress("data").dense()
+    alpha, logsnr = (
+        np.array([float(getattr(process, k)(t)) for t in [*dense.times.tolist(), *times[[0, -1]].tolist()]])
+        for k in ("alpha", "logsnr")
+    )
+    inputs, output, alive = dense.inputs.numpy(), dense.output.numpy(), live(dense)
+    c = -np.log(output[0] * alpha[-2] / alpha[-1]) / (logsnr[-1] - logsnr[-2])
+    clock = np.exp(c * (logsnr - logsnr[-2]))
+    scale = alpha / clock / alpha[-2]
+    if abs(inputs[alive, 0] / scale[:-2][alive] - 1).max() > 1e-8:
+        raise OdekitError("it draws noise, and its states are at the mean of no one equation where the model is silent")
+    A, b = inputs[:, 1:] / scale[:-2, None], output[1:] / scale[-1]
+    at = (clock - clock[-2])[:-2][alive]
+    length, unit = float(clock[-1] - clock[-2]), alpha[-2]
+    return A[np.ix_(alive, alive)] / unit, b[alive] / unit, at, length, f"the mean, c = {c:.2f}"
 
 
 def _scale(process: Any, prediction: str, times: torch.Tensor) -> np.ndarray:

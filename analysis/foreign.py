@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any
 
-from analysis.elementary import WeightsCertificate, of_sampler
+from analysis.elementary import WeightsCertificate, mean_tableau, of_sampler
 from analysis.exact import ExactProblem, exact_problem
 from analysis.moments import Moments, moments_of
 from analysis.problems import Case
@@ -46,8 +46,8 @@ CLAIMS: Mapping[str, Any] = {
 class Foreign:
     """A solver of an installed package: its sampler, where it is measured, what it claims, and how it ships.
 
-    ``make(steps)`` gives the scheduler on a grid of its own; None where there is none. ``stochastic``: its steps draw
-    noise that reaches the result, so that its mean is certified, not a solve.
+    ``make(steps)`` gives the scheduler on a grid of its own; None where there is none. ``whole``: the step counts it
+    is measured with, where not any will do; ``staged``: nodes of its grid are stages of longer steps.
     """
 
     package: str
@@ -60,6 +60,7 @@ class Foreign:
     make: Callable[[int], Any] | None = None
     steps: int = STEPS
     whole: tuple[int, ...] | None = None
+    staged: bool = False
 
     @property
     def title(self) -> str:
@@ -117,10 +118,11 @@ def _of_diffusers(name: str, config: dict[str, Any], version: str, steps: int) -
     # A grid even in no clock of a formula; flow matching has one clock, its time.
     grid = "time-uniform" if driven.process == "rectified-flow" else "edm"
     case = Case(driven.process, driven.prediction, "trio", grid)
-    whole = TRIPLES if hasattr(own, "order_list") else None
+    staged = hasattr(own, "order_list")
+    whole = TRIPLES if staged or hasattr(own, "prk_timesteps") else None
     return Foreign(
         "diffusers", name, config, driven, case, _claim(name, own.config), version,
-        lambda n: scheduler(name, n, **shown), steps, whole,
+        lambda n: scheduler(name, n, **shown), steps, whole, staged,
     )  # fmt: skip
 
 
@@ -148,47 +150,44 @@ def _version(package: str) -> str:
 class ForeignCertificate:
     """What the own tables of a solver prove: the order of its formula, and that of it with its start.
 
-    ``weights``: by elementary weights of the whole program; None where noise is drawn, with ``why``. ``moments``: of
-    its formula, where it asks once a step.
+    ``weights``: by elementary weights of the whole program, of its mean where it draws noise. ``moments``: of its
+    formula, where it asks once a step.
     """
 
     name: str
     claimed: float | None
-    weights: WeightsCertificate | None
+    weights: WeightsCertificate
     moments: Moments | None
     stochastic: bool = False
-    why: str = ""
     family: str = field(default="sampler", init=False)
 
     @property
-    def method_order(self) -> int | None:
-        """The order of the whole, its start included; None where noise is drawn."""
-        return self.weights and self.weights.order
+    def method_order(self) -> int:
+        """The order of the whole, its start included."""
+        return self.weights.order
 
     @property
     def order(self) -> int:
         """The order of the formula: that of the whole at least, more where only the start is of a lower one."""
-        return max(self.method_order or 0, self.moments.order if self.moments else 0)
+        return max(self.method_order, self.moments.order if self.moments else 0)
 
     @property
     def failing(self) -> tuple[str, ...]:
         """The first condition that holds the formula back."""
         if self.moments is not None and self.moments.order == self.order and self.moments.failing:
             return (self.moments.failing,)
-        return self.weights.failing if self.weights is not None and self.weights.order == self.order else ()
+        return self.weights.failing if self.weights.order == self.order else ()
 
     def findings(self) -> list[str]:
         """Claims that do not hold; a start of lower order; evaluations off the clock of their state."""
         found = []
         if self.claimed is not None and self.order < self.claimed:
             found.append(f"order {self.order}, not {self.claimed} as claimed: {'; '.join(self.failing)}")
-        if self.method_order is not None and self.method_order < self.order:
+        if self.method_order < self.order:
             found.append(f"with its start the order is {self.method_order}: {self.weights.failing[0]}")
-        if self.weights is not None:
-            found += [text for text in self.weights.findings() if not text.startswith("order")]
+        found += [text for text in self.weights.findings() if not text.startswith("order")]
         if self.stochastic:
-            c = f", c = {self.moments.c:.2f}" if self.moments else ""
-            found.append(f"it draws noise: what is certified is the mean of its step (drift part{c})")
+            found.append(f"it draws noise: what is certified is its drift part ({self.weights.gauge})")
         return found
 
     def rows(self) -> list[tuple[str, str]]:
@@ -198,9 +197,7 @@ class ForeignCertificate:
             rows.append(
                 ("moments", f"of {self.moments.points} weights in the {self.moments.gauge}: {self.moments.order}")
             )
-        if self.weights is not None:
-            rows += [(f"with start: {label}", text) for label, text in self.weights.rows()]
-        return rows
+        return rows + [(f"with start: {label}", text) for label, text in self.weights.rows()]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data."""
@@ -211,65 +208,66 @@ class ForeignCertificate:
         }  # fmt: skip
 
 
-def proof(subject: Foreign) -> ForeignCertificate:
-    """The orders of a solver from its own tables; raises TraceError where it has none."""
+def table(subject: Foreign) -> Any:
+    """The table of a solver on twelve steps; raises TraceError where it has none."""
     import odekit as ok
 
     exact = subject.exact
-    process, prediction = exact.field.process, exact.field.prediction
-    shape = tuple(exact.x.shape[1:])
-    plan = ok.trace(subject.sampler, shape, process=process, prediction=prediction, grid=exact.grid(12))
-    dense = plan.dense()
-    draws = dense.noise_output is not None and bool((dense.noise_output != 0).any())
-    moments = None
-    if process is not None:
+    field, shape = exact.field, tuple(exact.x.shape[1:])
+    return ok.trace(
+        subject.sampler, shape, process=field.process, prediction=field.prediction, grid=exact.grid(12)
+    ).dense()
+
+
+def draws_noise(dense: Any) -> bool:
+    """Whether noise reaches the result."""
+    return dense.noise_output is not None and bool((dense.noise_output != 0).any())
+
+
+def proof(subject: Foreign, draws: bool = False) -> ForeignCertificate:
+    """The orders of a solver from its own tables, of its mean where it ``draws`` noise.
+
+    Raises OdekitError where it has none.
+    """
+    exact, process, moments = subject.exact, subject.exact.field.process, None
+    if process is not None and not subject.staged:
         moments = moments_of(subject.sampler, process, subject.case.prediction, exact.grid)
-    if draws:
-        if moments is None:
-            raise OdekitError("it draws noise between evaluations of one step: neither moments nor trees apply")
-        return ForeignCertificate(subject.title, subject.claim, None, moments, True)
-    weights = of_sampler(subject.sampler, exact, subject.claim, subject.title)
-    return ForeignCertificate(subject.title, subject.claim, weights, moments)
-
-
-def repeats(subject: Foreign) -> list[str]:
-    """Evaluations of four steps that are asked twice or for nothing."""
-    import odekit as ok
-    from analysis.shipped import repeated, wasted
-
-    exact = subject.exact
-    shape = tuple(exact.x.shape[1:])
-    plan = ok.trace(
-        subject.sampler, shape, process=exact.field.process, prediction=exact.field.prediction, grid=exact.grid(12)
-    )
-    return [*wasted(plan.dense()), *repeated(plan.dense())]
+    weights = of_sampler(subject.sampler, exact, subject.claim, subject.title, mean_tableau if draws else None)
+    return ForeignCertificate(subject.title, subject.claim, weights, moments, draws)
 
 
 def page(subject: Any, problem: Case | None = None, steps: Sequence[int] | None = None) -> Any:
     """The certificate page of a subject of `analysis.subjects` that is a foreign solver; see `analysis.certify`."""
     from analysis.blackbox import certify_callable
     from analysis.certify import ABSENT, ROUTES, CertificatePage, Route, _proof, _summary, _testimony
-    from analysis.shipped import look
+    from analysis.shipped import look, repeated, wasted
 
     given: Foreign = subject.foreign
     exact = exact_problem(problem or given.case)
-    told, claim = [], subject.claim
+    told, claim, algebra, draws, dense = [], subject.claim, None, False, None
     try:
-        algebra = proof(given)
+        dense = table(given)
+        draws = draws_noise(dense)
+        algebra = proof(given, draws)
         first = _proof(algebra, claim)
+        if algebra.method_order < algebra.order:
+            reason = f"formula: {first.reason}; with its start order {algebra.method_order}"
+            first = replace(first, order=algebra.method_order, reason=reason)
     except OdekitError as error:
-        algebra, first = None, Route(ROUTES[0], None, ABSENT, str(error))
+        first = Route(ROUTES[0], None, ABSENT, str(error))
     local = Route(ROUTES[1], None, ABSENT, "a sampler takes no exact history: its first step is its start's")
     nearest, measured = None, Route(ROUTES[2], None, ABSENT, "it draws noise: no solve to measure")
-    if algebra is None or not algebra.stochastic:
+    if not draws:
         whole = None if algebra is None else algebra.method_order
         held = claim if claim is None or whole is None or whole >= claim or algebra.order < claim else whole
         rows = certify_callable(given.sampler, exact, held, steps or given.whole, given.title)
         nearest, measured = rows[0].get("nearest"), _summary(ROUTES[2], rows, held)
         told += rows[0]["findings"]
-        told += [text for text in repeats(given) if algebra is not None and text not in told]
+    if dense is not None:
+        told += [*repeated(dense), *(wasted(dense) if draws else [])]
     if given.make is not None:
-        told += look(given.make, given.steps, nearest).findings
+        same = nearest if told and told[0].startswith("the same method as") else None
+        told += look(given.make, given.steps, same).findings
     routes = {route.name: route for route in (first, local, measured)}
     return CertificatePage(subject, algebra, routes, _testimony(exact), tuple(dict.fromkeys(told)), nearest)
 

@@ -27,6 +27,7 @@ STEPS = (24, 48, 96)
 POWERS = ("constant", "linear", "quadratic", "cubic", "quartic")
 MOST = len(POWERS)  # moments that are asked
 FAR = 50  # a multiple of what it should be that is none any more
+NEAR = 0.05  # from 1: it tends to it, and what it is on one grid says nothing
 ROUNDING = 1e-13
 SUPPORT = 1e-9  # weights smaller than this, relative to the largest, are rounding
 
@@ -52,9 +53,11 @@ class Moments:
         """The first condition that holds the order back."""
         for m, rate in enumerate(self.rates):
             if math.isfinite(rate) and round(rate) - 1 <= self.order:
-                given = f"{self.parts[m]:.3g} of what they should" if abs(self.parts[m]) < FAR else "far from it"
-                where = f"where the {self.gauge} is {POWERS[m]} in the log-SNR the weights give {given}"
-                return f"psi_{m + 1}, missed by O(h^{round(rate)}): {where}"
+                part = self.parts[m]
+                given = f"give {part:.3g} of what they should" if abs(part) < FAR else "are far from it"
+                where = f"where the {self.gauge} is {POWERS[m]} in the log-SNR the weights {given}"
+                missed = f"psi_{m + 1}, missed by O(h^{round(rate)})"
+                return missed if abs(part - 1) < NEAR else f"{missed}: {where}"
         return ""
 
 

@@ -200,6 +200,7 @@ NO_SOLVER = {
     **dict.fromkeys(("CMStochasticIterativeScheduler", "SCMScheduler"), "it samples consistency models"),
     "ConsistencyDecoderScheduler": "it samples consistency models",
     "FlowMapEulerDiscreteScheduler": "its model is a flow map, told two times",
+    "MiniMaxH3Scheduler": "its velocity points to the data and its time is 1 - sigma, of no process that odekit knows",
     "RePaintScheduler": "it inpaints, jumping back and forth",
     "KarrasVeScheduler": "it has a protocol of its own",
     "ScoreSdeVeScheduler": "its predictor and its corrector are two methods, step_pred and step_correct",

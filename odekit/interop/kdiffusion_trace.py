@@ -114,7 +114,7 @@ def fixed_steps(package: str) -> dict[str, float]:
 
 SDE_DRIFT = {
     "euler": 1, "milstein": 1, "srk": None, "midpoint": 2, "heun": 2, "euler_heun": 1, "log_ode": 2,
-    "reversible_heun": 2, "adjoint_reversible_heun": None,
+    "reversible_heun": 2,
 }  # fmt: skip
 """What each method of torchsde is without noise, by its name; None where the name says nothing."""
 
@@ -151,7 +151,11 @@ def _ode(method: str, options: dict[str, Any]) -> Callable:
 
 def _sde(method: str, options: dict[str, Any]) -> Callable:
     package = _installed("torchsde", "torchsde")
+    forward = importlib.import_module("torchsde._core.base_sde").ForwardSDE
+    # The stepping methods themselves: the function around them takes equal steps only, and asks once more to check.
+    select = importlib.import_module("torchsde._core.methods").select
     ito = method in ("euler", "milstein", "srk")
+    made = select(method, "ito" if ito else "stratonovich")
 
     class Still(package.BaseBrownian):
         """Noise that is not there: the drift part is what is looked at."""
@@ -183,13 +187,14 @@ def _sde(method: str, options: dict[str, Any]) -> Callable:
             self.g = lambda t, y: torch.zeros_like(y)
 
     def sampler(model: Callable, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        sde, carried, flat = Drift(model), None, x.reshape(len(x), -1)
+        flat = x.reshape(len(x), -1)
+        solver = made(
+            sde=forward(Drift(model)), bm=Still(flat), dt=None, adaptive=False, rtol=None, atol=None, dt_min=None,
+            options=options,
+        )  # fmt: skip
+        carried = solver.init_extra_solver_state(times[0], flat)
         for t, s in zip(times[:-1], times[1:], strict=True):
-            out = package.sdeint(
-                sde, flat, torch.stack([t, s]), bm=Still(flat), method=method, dt=float(s - t), options=options,
-                extra=True, extra_solver_state=carried,
-            )  # fmt: skip
-            flat, carried = out[0][-1], out[1]
+            flat, carried = solver.step(t, s, flat, carried)
         return flat.reshape(x.shape)
 
     sampler.__name__ = f"torchsde_{method}"
