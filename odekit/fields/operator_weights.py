@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from odekit.exceptions import MethodError, PredictionError
+from odekit.exceptions import MethodError
 from odekit.fields.coordinates import Instant
 from odekit.fields.matrix import Acting, MatrixCoordinates
 from odekit.operators import Operator
+from odekit.processes.propagate import propagated
 
 
 def ratio(f: MatrixCoordinates, to: Instant, at: Instant) -> Acting:
@@ -59,9 +60,9 @@ def propagator(f: MatrixCoordinates, s: Any, t: Any) -> Operator:
     prediction = f.prediction
     if prediction.propagator is not None:
         return prediction.propagator(f.process, s, t)
-    if prediction.skip is not None:
-        raise PredictionError(f"prediction {prediction.name!r} has C_skip: its propagator Psi_A must be given closed")
-    return f.process.transition(s, t)
+    if prediction.skip is None:
+        return f.process.transition(s, t)
+    return propagated(lambda r: prediction.semilinear(f.process, r)[0], s, t)
 
 
 def _remaining(f: MatrixCoordinates, s: Any, r: Any) -> Operator:

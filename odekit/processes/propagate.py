@@ -76,6 +76,8 @@ def propagated(A: Callable[[torch.Tensor], Operator], to: torch.Tensor, at: torc
     >>> gap.value.abs().max().item() < 1e-11
     True
     """
+    if not all(isinstance(t, (float, int, torch.Tensor)) for t in (to, at)):
+        raise OdekitError(f"collocation runs in float64: expected floats or tensors, not {type(to).__name__}")
     to, at = torch.broadcast_tensors(*(torch.as_tensor(t, dtype=torch.float64) for t in (to, at)))
     carrier = type(A(at.flatten()[:1]))
     if carrier.own_axes == 2:
