@@ -43,15 +43,15 @@ class BlurredLaw(AtTime):
             return self.precisions.to(y) * y
         return torch.cholesky_solve(y.permute(1, 2, 0), self.roots.to(y)).permute(2, 0, 1)
 
-    def logits(self, u: Tensor) -> Tensor:
+    def components(self, u: Tensor) -> tuple[Tensor, Tensor]:
         y = self._differences(u)
         if self.diagonal:
-            return self.bias.to(u) - (self.precisions.to(u) * y * y).sum(2) / 2
-        whitened = torch.linalg.solve_triangular(self.roots.to(u), y.permute(1, 2, 0), upper=False)
-        return self.bias.to(u) - (whitened * whitened).sum(1).T / 2
-
-    def gradients(self, u: Tensor) -> Tensor:
-        return -self._solve(self._differences(u))
+            solved = self.precisions.to(u) * y
+            return self.bias.to(u) - (solved * y).sum(2) / 2, -solved
+        roots = self.roots.to(u)
+        whitened = torch.linalg.solve_triangular(roots, y.permute(1, 2, 0), upper=False)
+        solved = torch.linalg.solve_triangular(roots.mT, whitened, upper=True)
+        return self.bias.to(u) - (whitened * whitened).sum(1).T / 2, -solved.permute(2, 0, 1)
 
     def precise(self, v: Tensor) -> Tensor:
         return self._solve(v.unsqueeze(1).expand(-1, len(self.seen.means), -1))

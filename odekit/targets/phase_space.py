@@ -42,41 +42,35 @@ class PhaseSpaceLaw(AtTime):
             share * (self.pushed * nxx - self.kept * nxm - start * b),
         )
 
-    def _at(self, u: Tensor) -> tuple:
-        """The tables, and the differences from the components' means, (B, K, d), for x and m."""
-        means, covariances = self.seen.mixture.on(u)
-        tables = [table.to(u) for table in (self.across, self.rest, self.along)]
-        x, m = (u[:, i].unsqueeze(1) - shift.to(u) * means for i, shift in ((0, self.kept), (1, self.pushed)))
-        return covariances, *tables, x, m
+    def _differences(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """x and m from the components' means, (B, K, d) each."""
+        means = self.seen.mixture.on(u)[0]
+        return tuple(u[:, i].unsqueeze(1) - shift.to(u) * means for i, shift in ((0, self.kept), (1, self.pushed)))
 
-    def logits(self, u: Tensor) -> Tensor:
-        covariances, across, rest, along, x, m = self._at(u)
+    def _solve(self, like: Tensor, x: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        """The precisions times (x, m), (B, K, 2, d), and the quadratic forms, (B, K)."""
+        covariances = self.seen.mixture.on(like)[1]
+        across, rest, along = (table.to(like) for table in (self.across, self.rest, self.along))
         parts = covariances.split(x)
         left = covariances.split(m - covariances.join(across, parts))
+        second = covariances.join(rest, left)
+        first = covariances.join(along, parts) - covariances.join(across, covariances.split(second))
         energy = covariances.quadratic(along, parts) + covariances.quadratic(rest, left)
-        return self.bias.to(u) - energy / 2
+        return torch.stack([first, second], 2), energy
 
-    def gradients(self, u: Tensor) -> Tensor:
-        covariances, across, rest, along, x, m = self._at(u)
-        return -_solve(covariances, across, rest, along, x, m)
+    def components(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        solved, energy = self._solve(u, *self._differences(u))
+        return self.bias.to(u) - energy / 2, -solved
 
     def precise(self, v: Tensor) -> Tensor:
-        covariances, across, rest, along, x, m = self._at(v)
-        x, m = (v[:, i].unsqueeze(1).expand_as(x) for i in (0, 1))
-        return _solve(covariances, across, rest, along, x, m)
+        spread = (v[:, i].unsqueeze(1).expand(-1, len(self.seen.mixture.means), -1) for i in (0, 1))
+        return self._solve(v, *spread)[0]
 
     def posterior(self, u: Tensor) -> Tensor:
         """m_k + S_k (Psi^T Sigma_k^-1 (u - mean))_x."""
-        covariances, _, _, _, x, m = self._at(u)
-        moved = [covariances.join(gain.to(u), covariances.split(y)) for gain, y in zip(self.gains, (x, m), strict=True)]
-        return self.seen.mixture.on(u)[0] + moved[0] + moved[1]
-
-
-def _solve(covariances: Any, across: Tensor, rest: Tensor, along: Tensor, x: Tensor, m: Tensor) -> Tensor:
-    parts = covariances.split(x)
-    second = covariances.join(rest, covariances.split(m - covariances.join(across, parts)))
-    first = covariances.join(along, parts) - covariances.join(across, covariances.split(second))
-    return torch.stack([first, second], 2)
+        means, covariances = self.seen.mixture.on(u)
+        pairs = zip(self.gains, self._differences(u), strict=True)
+        return means + sum(covariances.join(gain.to(u), covariances.split(y)) for gain, y in pairs)
 
 
 class PhaseSpaceMixture(SeenThrough):

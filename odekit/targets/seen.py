@@ -17,8 +17,8 @@ from .mixture import GaussianMixture
 class AtTime:
     """The law of u_t at one time, ready to be evaluated: one Gaussian a component, states u of the process.
 
-    Subclasses give, for states flattened as they like: `logits(u)` (B, K), the log of w_k times the component's
-    density; `gradients(u)` (B, K, *state), the components' scores; `precise(v)` (B, K, *state), the precisions times v;
+    Subclasses give, for states flattened as they like: `components(u)`, the logs (B, K) of w_k times each component's
+    density, and the components' scores (B, K, *state); `precise(v)` (B, K, *state), the precisions times v;
     `posterior(u)` (B, K, d), the components' posterior means of x_0.
     """
 
@@ -29,7 +29,8 @@ class AtTime:
         """Gradient of the log-density, shaped like the states u."""
 
         def formula(u: Tensor) -> Tensor:
-            return _weighted(self.responsibilities(u), self.gradients(u))
+            logits, g = self.components(u)
+            return _weighted(torch.softmax(logits, 1), g)
 
         return self._by_rows(formula, u)
 
@@ -37,7 +38,8 @@ class AtTime:
         """The Jacobian of the score at u, times v: -sum r_k P_k v + sum r_k g_k (g_k . v) - s (s . v)."""
 
         def formula(u: Tensor, v: Tensor) -> Tensor:
-            r, g = self.responsibilities(u), self.gradients(u)
+            logits, g = self.components(u)
+            r = torch.softmax(logits, 1)
             along = (g * v.unsqueeze(1)).flatten(2).sum(2)
             # covariances, not differences of second moments: the mean over k is taken off first
             centred = r * (along - (r * along).sum(1, keepdim=True))
@@ -49,17 +51,22 @@ class AtTime:
         """Posterior mean E[x_0 | u_t] (B, *shape), for Blurring of the transformed x_0."""
 
         def formula(u: Tensor) -> Tensor:
-            return _weighted(self.responsibilities(u), self.posterior(u))
+            return _weighted(torch.softmax(self.components(u)[0], 1), self.posterior(u))
 
         return self._by_rows(formula, u, form=self.seen.mixture.shape)
 
     def log_density(self, u: Tensor) -> Tensor:
         """Log-density (B,) of u_t."""
-        return self._by_rows(lambda u: torch.logsumexp(self.logits(u), 1), u, form=())
+        return self._by_rows(lambda u: torch.logsumexp(self.components(u)[0], 1), u, form=())
 
-    def responsibilities(self, u: Tensor) -> Tensor:
-        """Posterior weights of the components, (B, K), for states as `logits` takes them."""
-        return torch.softmax(self.logits(u), 1)
+    def components(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def precise(self, v: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def posterior(self, u: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def _by_rows(self, formula: Callable, *states: Tensor, form: tuple[int, ...] | None = None) -> Tensor:
         flat = [self.seen.flat(state) for state in states]
@@ -101,6 +108,17 @@ class SeenThrough:
         if isinstance(t, Tensor) and t.requires_grad:
             return self.law(self, t)
         return self._kept(float(t))
+
+    def prepare(self, times: Any) -> Callable[[int, Tensor], Tensor]:
+        """Bind the scores to a plan's times: `call(k, u)` is the score at times[k], its tables kept from then on."""
+        laws: dict[int, AtTime] = {}
+
+        def call(k: int, u: Tensor) -> Tensor:
+            if k not in laws:
+                laws[k] = self.law(self, float(times[k]))
+            return laws[k].score(u)
+
+        return call
 
     def score(self, u: Tensor, t: Any) -> Tensor:
         """Gradient of the log-density of u_t at states u."""
