@@ -38,11 +38,18 @@ class Softplus(sympy.Function):
 def as_expression(value: Any) -> sympy.Expr:
     """A SymPy expression or number as an expression; text is refused, for SymPy would evaluate it."""
     try:
-        return sympy.sympify(value, strict=True)
+        expression = sympy.sympify(value, strict=True)
     except sympy.SympifyError:
         raise OdekitError(
             f"expected a SymPy expression, not {type(value).__name__} (text goes through odekit.expressions.parse)"
         ) from None
+    if expression.is_Matrix:
+        rows, columns = expression.shape
+        raise OdekitError(
+            f"a {rows}x{columns} matrix where a process has scalar coefficients; expected an expression (LinearSDE is"
+            " the process with 2x2 coefficients)"
+        )
+    return expression
 
 
 def rewrite(expression: sympy.Expr) -> sympy.Expr:

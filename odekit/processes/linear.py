@@ -142,10 +142,10 @@ class LinearSDE(MatrixProcess):
 
         return halved(integral, _gap, f"LinearSDE: the covariance at t = {t.max().item():g}")
 
-    def _from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
+    def from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
         low, high = EARLIEST * self.t_max, self.t_max
         if words.exact or "integral" in self._codes or not bool(((t >= low) & (t <= high)).all()):
-            return super()._from_start(words, t)
+            return super().from_start(words, t)
         a, b, c, d, xx, xm, mm = self._history(torch.log(t)).unbind(-1)
         return ((a, b), (c, d)), (xx, xm, mm)
 
@@ -167,7 +167,7 @@ class LinearSDE(MatrixProcess):
 
         def march(log_t: torch.Tensor) -> torch.Tensor:
             t = torch.exp(log_t)
-            ((a, b), (c, d)), (xx, xm, mm) = super(LinearSDE, self)._from_start(Words, t[:1])
+            ((a, b), (c, d)), (xx, xm, mm) = super(LinearSDE, self).from_start(Words, t[:1])
             one, none = torch.ones_like(a), torch.zeros_like(a)
             rows = [xx, xm, mm, one, a, c], [none, none, none, none, b, d]
             states = [torch.stack([torch.cat(row) for row in rows], 1)]

@@ -75,14 +75,15 @@ def stationary(F: sympy.Matrix, D: sympy.Matrix) -> sympy.Matrix | None:
     return None if Q.free_symbols & {TIME, xx, xm, mm} else Q
 
 
-QUANTITIES = ("drift", "diffusion", "integral", "transition", "covariance", "cholesky")
+QUANTITIES = ("drift", "diffusion", "integral", "transition", "covariance", "cholesky", "angle_rate")
 
 
 class LinearDerivation(Mapping):
     """Quantity name -> SymPy matrix in `t`, of transitions from `s` to `t`; None where it does not close.
 
-    drift F, diffusion G G^T, integral (of F from 0), transition, covariance (from `initial` on) and its lower Cholesky
-    factor, each derived when first asked for.
+    drift F, diffusion G G^T, integral (of F from 0), transition, covariance (from `initial` on), its lower Cholesky
+    factor L, and the rate of the angle theta in R = L Q(theta), an expression: R closes where its integral does. Each
+    is derived when first asked for.
     """
 
     def __init__(self, F: sympy.Matrix, G: sympy.Matrix, initial: tuple[Any, Any]):
@@ -114,6 +115,14 @@ class LinearDerivation(Mapping):
             return None
         Q, psi = stationary(self["drift"], self["diffusion"]), self["transition"].subs(START, 0)
         return None if Q is None else (Q + psi * (self._initial - Q) * psi.T).applyfunc(sympy.simplify)
+
+    def _angle_rate(self) -> sympy.Expr | None:
+        sigma = self["covariance"]
+        if sigma is None:
+            return None
+        xx, xm, root = sigma[0, 0], sigma[0, 1], sympy.sqrt(sigma.det())
+        D = self["diffusion"]
+        return -self["drift"][0, 1] * root / xx + (D[0, 0] * xm / xx - D[0, 1]) / (2 * root)
 
     def _cholesky(self) -> sympy.Matrix | None:
         sigma = self["covariance"]

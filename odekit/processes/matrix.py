@@ -70,7 +70,7 @@ class MatrixProcess(Process):
 
     def mean(self, t: Number) -> Block:
         """Psi(t, 0): takes an embedded clean state to the mean of u_t."""
-        return self.transition(t, 0.0 if number_kind(t) is not Mpmath else 0 * t)
+        return self.transition(t, 0 * t)
 
     def covariance(self, t: Number, initial: bool = True) -> Block:
         """Sigma_t, the covariance of u_t given x_0; with ``initial=False`` that given all of u_0."""
@@ -82,7 +82,7 @@ class MatrixProcess(Process):
 
         return block(formula, t)
 
-    def _from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
+    def from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
         """Psi(t, 0) and the noise since t = 0."""
         return self._transition(words, t, 0 * t), self._noise(words, t)
 
@@ -91,7 +91,7 @@ class MatrixProcess(Process):
 
         The determinant is a sum of terms that do not cancel: det(P + W) = det P + tr(adj(P) W) + det W.
         """
-        ((a, b), (c, d)), (xx, xm, mm) = self._from_start(words, t)
+        ((a, b), (c, d)), (xx, xm, mm) = self.from_start(words, t)
         first, mixed, second = (
             a * a * position + b * b * momentum,
             a * c * position + b * d * momentum,
@@ -150,7 +150,7 @@ class MatrixProcess(Process):
         if singular and bool((times < low).any()):
             shown = ", ".join(f"{float(v):g}" for v in self.initial_variances)
             raise TimeRangeError(
-                f"{type(self).__name__}: R_t is not defined at t = {times.min():g}, where Sigma_0 = diag({shown}) is"
+                f"{type(self).__name__}: R_t is not known at t = {times.min():g}, where Sigma_0 = diag({shown}) is"
                 f" singular; take t >= {low:g} or positive initial variances"
             )
         if kind is Mpmath:
@@ -158,7 +158,8 @@ class MatrixProcess(Process):
         angle = self._angles(torch.log(times.clamp(min=low)))
         return angle if isinstance(t, torch.Tensor) else angle.item()
 
-    def _angular_velocity(self, words: Any, t: Any) -> Any:
+    def angle_rate(self, words: Any, t: Any) -> Any:
+        """theta' at t, in `words` of a number kind."""
         xx, xm, _, determinant = self.spread(words, t, *self._initial(words))
         (_, shear), _ = self._drift(words, t)
         (gxx, gxm), _ = self._diffusion(words, t)
@@ -172,7 +173,7 @@ class MatrixProcess(Process):
 
         def velocity(log_t: torch.Tensor) -> torch.Tensor:
             t = torch.exp(log_t)
-            value = t * self._angular_velocity(Words, t)
+            value = t * self.angle_rate(Words, t)
             if not bool(torch.isfinite(value).all()):
                 raise OperatorError(
                     f"{type(self).__name__}: the noise leaves a direction out (Sigma_t is singular for t > 0), so there"
@@ -191,7 +192,7 @@ class MatrixProcess(Process):
         with mp.workprec(mp.prec + 30):
             ends = mp.log(mp.mpf(self.t_max)), mp.log(mp.mpf(t))
             steps = [ends[0] + (ends[1] - ends[0]) * k / 8 for k in range(9)]
-            value = mp.quad(lambda u: mp.exp(u) * self._angular_velocity(MpmathWords, mp.exp(u)), steps)
+            value = mp.quad(lambda u: mp.exp(u) * self.angle_rate(MpmathWords, mp.exp(u)), steps)
         return +value
 
     # ------------------------------------------------------------ states
@@ -212,9 +213,3 @@ class MatrixProcess(Process):
                 f"states of {type(self).__name__} are (batch, 2, ...), data and auxiliary variable on axis 1; got shape"
                 f" {tuple(u.shape)} (embed(x) makes a state of data)"
             )
-
-
-def number_kind(t: Any) -> type:
-    """The kind of a number, or of the first entry of an array of them."""
-    flat = getattr(t, "flat", None)
-    return number(flat[0] if flat is not None and t.dtype == object else 0.0 if flat is not None else t)[0]

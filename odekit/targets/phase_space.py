@@ -33,7 +33,7 @@ class PhaseSpaceLaw(AtTime):
         self.across, self.rest, self.along = xm / xx, xx / determinant, 1 / xx
         self.bias = mixture.log_weights - (mixture.covariances.multiplicity * torch.log(determinant)).sum(-1) / 2
         self.bias = self.bias - mixture.dimension * LOG_TWO_PI
-        ((self.kept, b), (self.pushed, d)), (nxx, nxm, nmm) = process._from_start(Words, t)
+        ((self.kept, b), (self.pushed, d)), (nxx, nxm, nmm) = process.from_start(Words, t)
         # S (Psi^T Sigma^-1)_x, the adjugate of noise + Psi diag Psi^T taken term by term
         start = (self.kept * d - b * self.pushed) * momentum
         share = eigenvalues / determinant

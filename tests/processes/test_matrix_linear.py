@@ -92,7 +92,7 @@ def test_tabulated_history_is_the_direct_route():
     from odekit.processes.entries import Words
 
     nodes = torch.logspace(-11.9, 0, 12, dtype=torch.float64)
-    psi, (xx, xm, mm) = process._from_start(Words, nodes)
+    psi, (xx, xm, mm) = process.from_start(Words, nodes)
     direct = process._transition(Words, nodes, 0 * nodes), process._noise(Words, nodes)
     for mine, exact in zip((xx, xm, mm), direct[1], strict=True):
         unit = {id(xx): xx, id(mm): mm}.get(id(mine), (xx * mm).sqrt())
@@ -116,6 +116,16 @@ def test_symbols_and_numbers_agree(name):
         close(process.factor(0.7, "L").value, np.array(known["cholesky"].subs(at).evalf(30).tolist(), float), 5e-15)
         assert sympy.simplify(known["covariance"].subs(sympy.Symbol("t", positive=True), 0)) == sympy.diag(0, half / 5)
     assert s > r and r"\Psi(t, s) &=" in process.latex()
+
+
+def test_angle_in_symbols():
+    """theta' of R = L Q(theta), symbols against the numbers that the table integrates."""
+    from odekit.processes.entries import Words
+
+    for name in ("critical", "underdamped", "correlated"):
+        process = PROCESSES[name]
+        symbol = process.expressions["angle_rate"].subs(sympy.Symbol("t", positive=True), sympy.Rational(3, 10))
+        assert float(symbol.evalf(30)) == pytest.approx(process.angle_rate(Words, times(0.3)).item(), rel=1e-12)
 
 
 def test_what_closes():
@@ -197,7 +207,21 @@ def test_values_and_gradients():
 
 a, b = sympy.symbols("a b")
 SQUARE, COLUMN = CASES["critical"]
+
+
+class BlockForScalar(ok.processes.IsotropicProcess):
+    name = "block-for-scalar"
+
+    @staticmethod
+    def define(t):
+        return {"alpha": sympy.exp(-t) * sympy.eye(2), "sigma": 1}
+
+
 REFUSED = {
+    "block for scalar": (
+        lambda: BlockForScalar().alpha(0.5),
+        "a 2x2 matrix where a process has scalar .*LinearSDE is",
+    ),
     "text": (lambda: ok.LinearSDE("[[0]]", COLUMN), "F must be a SymPy matrix, not str"),
     "scalar drift": (
         lambda: ok.LinearSDE(sympy.Matrix([[-1]]), COLUMN),

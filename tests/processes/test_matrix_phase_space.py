@@ -328,9 +328,7 @@ def test_refusals(name):
 
 
 def test_r_is_refused_where_it_is_not_known():
-    with pytest.raises(
-        TimeRangeError, match=r"R_t is not defined at t = 0, where Sigma_0 = diag\(0, 0.01\) is singular"
-    ):
+    with pytest.raises(TimeRangeError, match=r"R_t is not known at t = 0, where Sigma_0 = diag\(0, 0.01\) is singular"):
         CLD.factor(0.0)
     with pytest.raises(TimeRangeError, match="R_t is known up to t_max = 1, got t = 1.5"):
         CLD.factor(1.5)
