@@ -16,6 +16,7 @@ from .process import Process
 
 Number = float | torch.Tensor | Any  # python float, float64 tensor (0-d, or a vector over steps), mpmath number
 EARLIEST = 1e-12  # of t_max: where the table of R_t begins
+ROUNDING = 1e-12  # by which a grid's end may miss t_max
 
 
 class MatrixProcess(Process):
@@ -142,12 +143,12 @@ class MatrixProcess(Process):
         kind, value = number(t)
         low, singular = EARLIEST * self.t_max, not all(v > 0 for v in self.initial_variances)
         times = torch.as_tensor(float(value) if kind is Mpmath else value, dtype=torch.float64)
-        if bool((times > self.t_max).any()):
+        if bool((times > self.t_max * (1 + ROUNDING)).any()):
             raise TimeRangeError(
                 f"{type(self).__name__}: R_t is known up to t_max = {self.t_max:g}, got t = {times.max():g}; make the"
                 " process with a larger t_max, or take factor(t, 'L')"
             )
-        if singular and bool((times < low).any()):
+        if singular and bool((times < low * (1 - ROUNDING)).any()):
             shown = ", ".join(f"{float(v):g}" for v in self.initial_variances)
             raise TimeRangeError(
                 f"{type(self).__name__}: R_t is not known at t = {times.min():g}, where Sigma_0 = diag({shown}) is"
