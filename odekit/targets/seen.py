@@ -136,12 +136,12 @@ class SeenThrough:
         """Log-density (B,) of u_t at states u."""
         return self.at(t).log_density(u)
 
-    def sample(self, count: int, t: Any, seed: int | torch.Generator = 0) -> Tensor:
-        """Independent draws of u_t in float64, reproducible from the seed."""
+    def sample(self, count: int, t: Any, seed: int | torch.Generator = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+        """Independent draws of u_t, reproducible from the seed."""
         generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
         clean = self.process.embed(self.mixture.sample(count, generator))
         noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
-        return self.process.mean(t).apply(clean) + self.process.factor(t, "L").apply(noise)
+        return (self.process.mean(t).apply(clean) + self.process.factor(t, "L").apply(noise)).to(dtype)
 
     def flat(self, u: Tensor) -> Tensor:
         """States as the tables take them; raises `TargetError` for what is no state."""
