@@ -30,7 +30,7 @@ def test_docstring_examples(name):
     assert failed == 0
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/manual.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/manual.md", "docs/samplers.md"])
 def test_python_examples_of_a_page(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / name).read_text()

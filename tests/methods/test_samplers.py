@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from pathlib import Path
 
 import pndm_in_print as printed
 import pytest
@@ -11,7 +12,7 @@ import analysis
 import odekit as ok
 from odekit.algebra.certificates import certificate
 from odekit.exceptions import MethodError
-from odekit.methods import corrected, dpm_v3, edm, ends, extrapolation, files, pndm
+from odekit.methods import corrected, dpm_v3, edm, ends, exponential_catalogue, extrapolation, files, pndm
 from odekit.methods.base import Claim
 from odekit.methods.corrected import Corrected
 from odekit.methods.extrapolation import richardson
@@ -202,6 +203,7 @@ CLASSES = {
         {"s-pndm", "plms-2"},
         {"ipndm-v", "lms-4"},
         {"prk", "deis-rhork-4rk", "flow-matching-rk4"},
+        {"richardson-ddim", "flow-matching-midpoint"},  # Euler's method extrapolated is the midpoint rule
     ],
     "rectified-flow": [  # Euler along straight lines is DDIM; Heun is not Heun in sigma/alpha
         {"plms-1", "ipndm-1", "deis-rhork-1euler", "lms-1", "edm-euler", "flow-matching-euler"},
@@ -209,7 +211,7 @@ CLASSES = {
         {"s-pndm", "plms-2"},
         {"ipndm-v", "lms-4"},
         {"edm-heun", "flow-matching-heun"},
-        {"richardson-ddim", "flow-matching-midpoint"},  # Euler's method extrapolated is the midpoint rule
+        {"richardson-ddim", "flow-matching-midpoint"},
     ],
 }
 
@@ -509,3 +511,21 @@ def test_certificates_tell_pseudo_methods_from_runge_kutta(tableau, clock, order
     method.order = Claim(files.get(tableau).order, files.get(tableau).order)  # what its classical weights suggest
     found = certificate(method)
     assert found.order == order and bool(found.findings()) == (order == 2)
+
+
+# The page.
+
+PAGE = Path(__file__).parents[2] / "docs" / "samplers.md"
+ALSO = ("ddim", "dpmpp-2m", "heun-edm", *(f"exponential-ab-{k}" for k in range(1, 7)))
+DEIS = [f"deis-{kind}-{q}" for kind in ("tab", "rhoab") for q in range(4)]
+
+
+def test_the_page_tells_of_every_sampler_what_it_is():
+    rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in PAGE.open() if line.startswith("| `")]
+    told = {row[0].strip("`"): tuple(row[1:2] + row[3:6]) for row in rows}
+    expected = {}
+    for name in {*NAMES, *exponential_catalogue.METHODS, *ALSO, *DEIS}:
+        method = ok.methods.get(name)
+        expected[name] = (method.source, *map(str, method.order), str(method.evaluations))
+    assert len(told) == len(rows) and told == expected
+    assert all(len(row) == 7 and row[2] for row in rows)
