@@ -18,6 +18,7 @@ from analysis.measure import WITH_START, as_row
 from analysis.problems import Case
 from analysis.recognise import recognise
 from odekit.exceptions import MethodError, OdekitError, unknown
+from odekit.interop.blackbox import advice
 
 Sampler = Callable[[Callable, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -118,7 +119,8 @@ def run(sampler: Sampler, exact: ExactProblem, n: int) -> tuple[torch.Tensor, in
     except OdekitError:
         raise
     except Exception as error:
-        raise MethodError(f"the sampler raised on a grid of {n} steps: {type(error).__name__}: {error}") from None
+        hint = f"; {advice(str(error))}" if "device" in advice(str(error)) else ""
+        raise MethodError(f"the sampler raised on a grid of {n} steps: {type(error).__name__}: {error}{hint}") from None
     if not torch.is_tensor(x) or x.shape != exact.x.shape:
         got = f"shape {tuple(x.shape)}" if torch.is_tensor(x) else type(x).__name__
         raise MethodError(

@@ -157,12 +157,18 @@ def _as_shipped(make: Any, row: Row) -> Mapping[str, Any] | None:
     last = slope(steps, errors)
     expected = row["method_order"] or row["order"] or 1
     if last is not None and last < expected - LOSS:
-        between = f"{steps[-2]} to {steps[-1]} steps"
-        row["defects"].append(f"as shipped the error falls like h^{last:.1f} from {between}, to {errors[-1]:.1e}")
+        between = f"from {steps[-2]} to {steps[-1]} steps"
+        falls = f"falls like h^{last:.1f} {between}, to {errors[-1]:.1e}"
+        if last < STILL:
+            falls = f"stands still at {errors[-1]:.1e} {between}"
+        if last < -STILL:
+            falls = f"grows from {errors[-2]:.1e} to {errors[-1]:.1e} {between}"
+        row["defects"].append(f"as shipped the error {falls}")
     return {"steps": steps, "errors": [e if math.isfinite(e) else None for e in errors], "slope": last}
 
 
 LOSS = 0.5  # orders that a shipped grid costs and that are worth a word
+STILL = 0.3  # a slope this small, up or down, is a floor
 DEFECTS = (" as claimed:", "NaN", "noise level", "float32", "repeat an earlier", "do not reach", "with its start the",
            "row sums and clock", "differs from run to run", "routes disagree")  # fmt: skip
 """What a finding says where it is a defect."""
@@ -219,5 +225,22 @@ def audit_page(found: Mapping[str, Any]) -> str:
         refusals=refusals,
         counts={verdict: sum(row["verdict"] == verdict for row in rows) for verdict in (PASS, FAIL, UNDETERMINED)},
         zip=zip,
+        told=_told,
         marks={PASS: "✓", FAIL: "✗", UNDETERMINED: "?"},
     )
+
+
+NAMES = 3  # of methods that have the same table: some have a dozen
+
+
+def _told(row: Row) -> list[tuple[str, str]]:
+    """("defect" or "note", text) of what the columns of the page do not say."""
+    defects = [text for text in row["defects"] if not (row["failing"] and text.startswith(f"order {row['order']}, "))]
+    notes = []
+    for text in row["notes"]:
+        same, _, names = text.partition("the same method as ")
+        if not same and names.count(",") > NAMES:
+            names, _, how = names.partition(" (")
+            text = f"the same method as {', '.join(names.split(', ')[:NAMES])}, ... ({how}"
+        notes.append(text)
+    return [*(("defect", text) for text in defects), *(("note", text) for text in notes)]

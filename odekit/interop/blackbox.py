@@ -82,13 +82,20 @@ def observe(run: Callable, start: torch.Tensor, answer: Callable, look: bool = F
             first = (str(error) or "no message").splitlines()[0]
             raise TraceError(
                 f"the sampler failed on states {tuple(start.shape)} after {len(seen.inputs)} evaluations: "
-                f"{type(error).__name__}: {first}; shape= says what one sample looks like"
+                f"{type(error).__name__}: {first}; {advice(first)}"
             ) from error
     _require_state(result, start, "the sampler returned")
     seen.result = result.detach().clone()
     for x in (*seen.inputs, result):
         seen.arithmetic = _coarser(seen.arithmetic, _dtype(x))
     return seen
+
+
+def advice(message: str) -> str:
+    """What to change after an error of the sampler's own."""
+    if any(word in message.lower() for word in ("cuda", "mps", "no kernel image", "device type", "same device")):
+        return "it moves data to another device: keep everything on x.device"
+    return "shape= says what one sample looks like"
 
 
 def _require_state(x: Any, start: torch.Tensor, what: str) -> None:

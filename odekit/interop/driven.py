@@ -7,10 +7,12 @@ step. Schedulers that look their levels up by training step get a training table
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
+import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +46,8 @@ class Driven:
         import odekit as ok
 
         process = ok.processes.get(self.process)
-        own, calls = LAYOUTS[self.layout](self.make, process, torch.as_tensor(times, dtype=torch.float64))
+        with _silent():
+            own, calls = LAYOUTS[self.layout](self.make, process, torch.as_tensor(times, dtype=torch.float64))
         scaled = getattr(own, "scale_model_input", lambda x, t: x)
         preconditioned = hasattr(own, "precondition_outputs")
         before, after = 1.0, 1.0
@@ -124,7 +127,8 @@ def scheduler(name: str, steps: int | None = None, **config: Any) -> Any:
     if training is not None and steps > training:
         raise TraceError(f"{steps} steps are more than the {training} training timesteps of {name}: take fewer steps")
     try:
-        own.set_timesteps(steps)
+        with _silent():
+            own.set_timesteps(steps)
     except Exception as error:
         raise TraceError(f"{name}.set_timesteps({steps}) failed: {_line(error)}") from None
     return own
@@ -309,9 +313,22 @@ def _made(cls: type, config: Mapping[str, Any]) -> Any:
     if missing:
         raise TraceError(f"{cls.__name__} needs {', '.join(missing)}: give --config {missing[0]}=VALUE")
     try:
-        return cls(**config)
+        with _silent():
+            return cls(**config)
     except Exception as error:
         raise TraceError(f"{cls.__name__} cannot be made so: {_line(error)}") from None
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """diffusers warns of settings that it changes, once for each of hundreds of runs: what it does is seen instead."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _line(error: BaseException) -> str:
