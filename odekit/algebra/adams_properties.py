@@ -130,6 +130,24 @@ class CorrectedCertificate(AdamsCertificate):
         self.parts = {"predictor": certificate(method.predictor), "corrector": make(method.points, True)}
 
 
+class ChangedCertificate(AdamsCertificate):
+    """What is proved of DPM-Solver-v3, whatever its statistics: the formulas that interpolate the changed output.
+
+    The change is exact and smooth, so the order is that of the formulas, which the statistics (1, 0, 0) leave as they
+    are.
+    """
+
+    def __init__(self, method: Any):
+        from odekit.algebra.certificates import certificate
+
+        self.method, self.name, self.family = method, method.name, method.family
+        self.claimed, self.route = method.order.formula, f"{_IN_LOG_SNR}, on the output after a linear change"
+        ahead = certificate(in_log_snr(method.k))
+        self.parts = {"formula": ahead}
+        if method.points:
+            self.parts = {"predictor": ahead, "corrector": certificate(in_log_snr(method.points, implicit=True))}
+
+
 class EndedCertificate:
     """The certificate of a method's formula, and what its last step, of another kind, does to the order."""
 

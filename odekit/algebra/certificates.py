@@ -30,6 +30,7 @@ MAKERS = {
     "Adams": "adams_properties:AdamsCertificate",
     "UniPC": "adams_properties:AdamsCertificate",
     "Corrected": "adams_properties:CorrectedCertificate",
+    "DPMSolverV3": "adams_properties:ChangedCertificate",
     "Ended": "adams_properties:EndedCertificate",
     "PseudoRungeKutta": "straight_properties:StraightCertificate",
     "Richardson": "straight_properties:StraightCertificate",

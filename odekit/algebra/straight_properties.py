@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from odekit.algebra.adams_properties import CLOCKS, DIGITS, EXACT
 from odekit.algebra.runge_kutta import elementary_weights
 from odekit.algebra.trees import AlgebraError, Tree, table
 
-CLOCKS = {"velocity": "t", "noise": "kappa", "data": "alpha_over_sigma"}
-DIGITS = 40
 SIZES = (512, 1024)
-EXACT = float("inf")
 BEGIN = 0.4  # in the time of VP, where every clock bends
 
 
