@@ -19,7 +19,7 @@ from analysis.exact import ExactProblem, exact_problem
 from analysis.foreign import page as foreign_page
 from analysis.measure import FORMULA, WITH_START, convergence, covered, has_start_or_last, local_error
 from analysis.order import FAIL, PASS, UNDETERMINED, WIDTH
-from analysis.problems import Case, cases
+from analysis.problems import Case, cases, own_cases
 from analysis.subjects import Subject, subject_of
 from odekit.exceptions import OdekitError
 
@@ -248,8 +248,10 @@ def _of_one_grid(subject: Subject) -> CertificatePage:
     return CertificatePage(subject, proof, names, "models that return functions of time alone, on its own grid")
 
 
-def _problem_for(subject: Subject) -> str | None:
-    """Where a family is measured that does not run on a probability flow: splittings need a field in parts."""
+def _problem_for(subject: Subject) -> Case | str | None:
+    """Where a method is measured that does not run on the default cases: the first of its own, see `own_cases`."""
+    if subject.method is not None and (found := own_cases(subject.method)):
+        return found[0] if found[0].process else found[0].problem
     if subject.family != "splitting":
         return None
     main = getattr(subject.exact, "kernel", subject.exact)

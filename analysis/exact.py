@@ -13,6 +13,7 @@ import torch
 from analysis.order import EPS
 from analysis.problems import BATCH, Case
 from odekit.exceptions import DivergenceError, OdekitError
+from odekit.fields.matrix import is_isotropic
 
 LONGEST = 9  # states that are kept at once: what the formulas of the catalogue look back to, and one step more
 FINEST = 1024  # steps of an eighth-order method: where these are not enough, the problem is none for high orders
@@ -38,6 +39,8 @@ class ExactProblem:
         self._about = about
         self.excitation: Any = None  # what it can testify to, an `odekit.problems.Excitation`, where that is known
         self.testimony: Callable[[Any], Any] = lambda method: self.excitation  # the same, of one method
+        self.yardstick = field  # the same flow in the form that is cheapest at single times
+        self.share = 1.0  # of a ladder's usual budget: less where a score is dear, more where it is cheap
         self.period = 1  # step counts compare that are multiples of it
         self._history: dict[int, torch.Tensor] = {}
 
@@ -46,7 +49,7 @@ class ExactProblem:
         """The exact end points (B, *shape) and the root mean square of their error estimates."""
         import odekit as ok
 
-        reference = ok.reference(self.field, self.x, self.t_end, t_start=self.t_start)
+        reference = ok.reference(self.yardstick, self.x, self.t_end, t_start=self.t_start)
         errors = torch.as_tensor(reference.error, dtype=torch.float64)
         return reference.x, float(errors.square().mean().sqrt())
 
@@ -66,7 +69,7 @@ class ExactProblem:
         steps, before = 16, math.inf
         while True:
             try:
-                error = self.error(ok.solve(self.field, self.x, method="dop853", grid=self.grid(steps)))
+                error = self.error(ok.solve(self.yardstick, self.x, method="dop853", grid=self.grid(steps)))
             except DivergenceError:  # stiff: not yet, or not at all
                 error = math.nan
             if steps >= FINEST or (error <= 10 * self.reference[1] and error > before / 4):
@@ -99,7 +102,7 @@ class ExactProblem:
         within = torch.arange(parts, dtype=torch.float64) / parts
         inner = nodes[:-1, None] + nodes.diff()[:, None] * within
         inner = torch.cat([inner.reshape(-1), nodes[-1:]])
-        return ok.solve(self.field, self.x, method="dop853", grid=inner, full=True).trajectory[::parts]
+        return ok.solve(self.yardstick, self.x, method="dop853", grid=inner, full=True).trajectory[::parts]
 
     def error(self, x: torch.Tensor) -> float:
         """Distance from the exact end points, root mean square over the batch of the 2-norm; nan if not finite."""
@@ -120,6 +123,7 @@ class ExactProblem:
         other = ExactProblem(self.field, self.x, self.t_start, self.t_end, grid, about)
         other.period = 3
         other.excitation, other.testimony = self.excitation, self.testimony
+        other.yardstick, other.share = self.yardstick, self.share
         other.__dict__ |= {"reference": self.reference, "_remainder": self._remainder}
         return other
 
@@ -176,19 +180,23 @@ def exact_problem(case: Case) -> ExactProblem:
     if case.rough:
         return exact_problem(replace(case, rough=False)).rough()
     if not case.process:
-        return of_problem(ok.problems.get(case.problem), case.grid)
-    process = ok.processes.get(case.process)
+        exact = of_problem(ok.problems.get(case.problem), case.grid)
+        exact.share = case.share
+        return exact
+    process = ok.processes.get(case.process, **dict(case.parameters))
     flow = ok.ProbabilityFlow(process, ok.targets.get(case.problem), prediction=case.prediction)
-    t_start, t_end = (float(process.time_at_logsnr(value)) for value in (case.logsnr_start, case.logsnr_end))
+    t_start, t_end = (time_at_logsnr(process, value) for value in (case.logsnr_start, case.logsnr_end))
     about = {
-        "process": case.process,
+        "process": case.process_name,
         "prediction": case.prediction,
         "problem": case.problem,
         "grid": case.grid,
         "seed": case.seed,
     }
     exact = flow_problem(flow, t_start, t_end, case.grid, case.batch, case.seed, about)
-    exact.excitation = ok.problems.get(case.problem).excitation
+    exact.share = case.share
+    if is_isotropic(process):  # elsewhere the trees that a mixture excites have not been counted
+        exact.excitation = ok.problems.get(case.problem).excitation
     return exact
 
 
@@ -233,8 +241,12 @@ def flow_problem(
     process, target = getattr(flow, "process", None), getattr(flow, "target", None)
     if process is None or target is None:
         raise OdekitError("a measurement needs a flow with a process and a target: its exact solution is the yardstick")
-    marginal = target.marginal(float(process.alpha(t_start)), float(process.sigma(t_start)))
-    x = marginal.sample(batch, seed=seed, dtype=torch.float64)
+    isotropic = is_isotropic(process)
+    if isotropic:
+        marginal = target.marginal(float(process.alpha(t_start)), float(process.sigma(t_start)))
+        x = marginal.sample(batch, seed=seed, dtype=torch.float64)
+    else:
+        x = ok.targets.under(process, target).sample(batch, t=t_start, seed=seed, dtype=torch.float64)
     about = about or {
         "process": process.name,
         "prediction": str(getattr(flow.prediction, "name", flow.prediction)),
@@ -247,4 +259,25 @@ def flow_problem(
         return ok.grid(grid, process, steps=steps, t_start=t_start, t_end=t_end)
 
     shared = ok.ProbabilityFlow(process, SharedModel(flow.model), prediction=flow.prediction)
-    return ExactProblem(shared, x, t_start, t_end, nodes, about)
+    exact = ExactProblem(shared, x, t_start, t_end, nodes, about)
+    if not isotropic:  # where the velocity needs no factor of the covariance
+        exact.yardstick = ok.ProbabilityFlow(process, target, prediction="velocity")
+    return exact
+
+
+def time_at_logsnr(process: Any, logsnr: float) -> float:
+    """When the log-SNR of a process has a value; of the position in phase space, of the lowest frequency in blurring.
+
+    >>> import odekit as ok
+    >>> round(time_at_logsnr(ok.CLD(), 0.0), 4)
+    0.1548
+    """
+    if is_isotropic(process):
+        return float(process.time_at_logsnr(logsnr))
+    from scipy.optimize import brentq
+
+    def excess(t: float) -> float:
+        mean, variance = (operator.value.reshape(-1)[0].item() for operator in (process.mean(t), process.covariance(t)))
+        return math.log(mean) - math.log(variance) / 2 - logsnr
+
+    return brentq(excess, process.t_min, process.t_max, xtol=1e-14)

@@ -93,6 +93,7 @@ def convergence(
         history = exact.history(n, 1 + history_of(method)) if kind == FORMULA else None
         return _error(runner, exact, n, history)
 
+    budget = round(budget * exact.share)
     ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget, adapt=steps is None, period=exact.period)
     row = covered({"method": method.name, **as_row(exact, kind, claim, ladder)}, exact, method)
     if kind == WITH_START:

@@ -10,9 +10,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from odekit.exceptions import OdekitError, unknown
+from odekit.methods.conjugate import Conjugate
+from odekit.methods.flow_splitting import FlowSplitting
+from odekit.methods.phase_splitting import PhaseSplitting
 
 LOGSNR_START, LOGSNR_END = -0.7072, 1.0  # ln(alpha/sigma); that of VP at t = 0.4, where the modes still compete
 BATCH = 256  # trajectories: where the leading error of one changes sign, that of the others does not
+MATRIX = ("cld", "psld", "blurring")  # processes with operators for coefficients
+FRAMES = ("r-noise", "l-noise")  # what methods made for them predict
+FEWER = 48  # trajectories there, where a score costs thirty times as much
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Case:
     process nor prediction ("") and an interval and starting points of its own. batch: number of trajectories, drawn
     with `seed` from the exact marginal at the start. sharper: the mixture for methods so accurate that on `problem`
     they reach rounding while their grids are still coarse ("": none). rough: steps repeat the lengths 3, 1, 2.
+    parameters: those of the process that are not its defaults, as pairs.
     """
 
     process: str = "vp"
@@ -35,10 +42,22 @@ class Case:
     logsnr_end: float = LOGSNR_END
     sharper: str = ""
     rough: bool = False
+    parameters: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
-        return " · ".join(part for part in (self.process, self.prediction, self.problem) if part)
+        return " · ".join(part for part in (self.process_name, self.prediction, self.problem) if part)
+
+    @property
+    def process_name(self) -> str:
+        """The process as results.json names it, with the parameters that are not its defaults."""
+        given = ", ".join(f"{name}={value}" for name, value in self.parameters)
+        return f"{self.process}({given})" if given else self.process
+
+    @property
+    def share(self) -> float:
+        """How many evaluations a ladder here may spend, in units of what it may on the default cases."""
+        return 0.12 if self.process in MATRIX else 1.0 if self.process else 2.0
 
     def description(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,6 +69,19 @@ def default_cases() -> list[Case]:
     return [Case(process, prediction, "trio", grid, sharper="trio-sharp") for process, prediction, grid in parts]
 
 
+def matrix_cases(*processes: str) -> list[Case]:
+    """The cases on processes with operators for coefficients, all of them unless told which."""
+    planar = {"prediction": "score", "problem": "trio", "grid": "time-quadratic", "batch": FEWER}
+    damped = (("Gamma", 0.5), ("nu", 2.5))
+    found = [
+        Case("psld", parameters=damped, **planar),
+        Case("cld", **planar),
+        Case("psld", **planar),
+        Case("blurring", **planar, parameters=(("shape", (2,)), ("blur", 0.5))),
+    ]
+    return [case for case in found if case.process in (processes or MATRIX)]
+
+
 def own_cases(method: Any) -> list[Case]:
     """The cases of a method that cannot run on the default ones, because it needs a field of a kind of its own.
 
@@ -57,7 +89,15 @@ def own_cases(method: Any) -> list[Case]:
     quadratic, as they require; all others where it is not, and no bracket of the parts vanishes, and on matrices, where
     methods of order eight are not at rounding at once. On rough grids a processed method must undo its processor at
     every change of the step.
+
+    Methods of phase space, and those that predict the noise in the frame of a factor of the covariance, are measured
+    where coefficients are matrices. The first case there is PSLD with a position that has much noise of its own: with
+    little, velocity Verlet's error of order one has so small a factor that it looks like order two for long.
     """
+    if isinstance(method, PhaseSplitting | FlowSplitting | Conjugate):
+        return matrix_cases("psld", "cld")
+    if getattr(method, "prediction", None) in FRAMES:
+        return matrix_cases()
     if method.family != "splitting":
         return []
     general = "noncommuting-matrices" if method.order.formula > 6 else "relativistic-pendulums"
@@ -87,9 +127,11 @@ def cases(process: str | None, prediction: str | None, problem: str | None, grid
         return [Case("", "", problem, grid or "time-uniform")]
     fixed = {"process": process, "prediction": prediction, "problem": problem, "grid": grid}
     fixed = {name: value for name, value in fixed.items() if value is not None}
+    if process in MATRIX:
+        return list(dict.fromkeys(replace(case, **fixed) for case in matrix_cases(process)))
     if problem is not None:
         fixed["sharper"] = ""
     return list(dict.fromkeys(replace(case, **fixed) for case in default_cases()))
 
 
-PREDICTIONS = ("noise", "data", "velocity", "score", "edm")
+PREDICTIONS = ("noise", "data", "velocity", "score", "edm", *FRAMES)

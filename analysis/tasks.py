@@ -14,8 +14,7 @@ from analysis.verify import Row, refused
 from odekit.exceptions import OdekitError
 
 KINDS = ("formula", "with start")
-BUDGET = 4000  # evaluations of a ladder; see `analysis.ladder.climb`
-CHEAP = 2  # times as many where no score is evaluated
+BUDGET = 4000  # evaluations of a ladder on the default cases; see `analysis.ladder.climb`
 CORE = frozenset(
     "bs3 cash-karp crouzeix-3 dop853 dp5 euler fehlberg45 gauss-2 gauss-3 heun2 heun3 implicit-euler implicit-midpoint "
     "kutta3 midpoint radau-iia-2 radau-iia-3 ralston ralston4 rk38 rk4 sdirk2 sdirk3 sdirk4 ssp33 trapezoidal tsit5 "
@@ -77,8 +76,7 @@ class OrderTask:
         if not self.otherwise or all(row["verdict"] != UNDETERMINED for row in rows):
             return rows[::-1]
         case, *rest = self.otherwise
-        budget = self.budget if case.process else CHEAP * self.budget
-        found = replace(self, case=case, otherwise=tuple(rest), budget=budget).run()
+        found = replace(self, case=case, otherwise=tuple(rest)).run()
         return [{**row, "findings": [f"undetermined on {self.case.name}", *row["findings"]]} for row in found]
 
     def _measured(self, method: Any, kind: str) -> Row:
@@ -134,7 +132,7 @@ def order_tasks(
     chosen = {method: usual and own_cases(method_of(method)) or cases for method in methods}
     every = dict.fromkeys(case for found in chosen.values() for case in found)
     return [ExactnessTask(method) for method in alone] + [
-        OrderTask(method, case, tuple(kinds), steps, budget if case.process else CHEAP * budget)
+        OrderTask(method, case, tuple(kinds), steps, budget)
         for case in every
         for method, found in chosen.items()
         if case in found
@@ -155,7 +153,7 @@ def report_tasks(methods: Iterable[str]) -> list[OrderTask]:
     tasks = order_tasks(core, default_cases())
     for name in others:
         first, *rest = own_cases(method_of(name)) or [*default_cases(), Case("", "", "warped-spiral", "time-uniform")]
-        tasks.append(OrderTask(name, first, budget=BUDGET if first.process else CHEAP * BUDGET, otherwise=tuple(rest)))
+        tasks.append(OrderTask(name, first, otherwise=tuple(rest)))
     return tasks
 
 
