@@ -8,6 +8,7 @@ smaller, and a method of order p falls short of them by O(h^p), whatever the mod
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,13 +132,19 @@ def _rate(gaps: np.ndarray) -> float:
     return float(2 * (b - c) - (a - b))
 
 
-def _tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tuple[Any, Any, Any, float, str]:
-    """(A, b, c, length, gauge) of the method that n steps are, over the whole interval."""
+@functools.lru_cache(maxsize=8)
+def traced(sampler: Callable, exact: ExactProblem, n: int) -> Any:
+    """The plan of sampler(model, x, times) on n steps of a problem, kept for whoever reads it in another way."""
     import odekit as ok
 
+    field, shape = exact.field, tuple(exact.x.shape[1:])
+    return ok.trace(sampler, shape, process=field.process, prediction=field.prediction, grid=exact.grid(n))
+
+
+def _tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tuple[Any, Any, Any, float, str]:
+    """(A, b, c, length, gauge) of the method that n steps are, over the whole interval."""
     field, times = exact.field, exact.grid(n)
-    shape = tuple(exact.x.shape[1:])
-    plan = ok.trace(sampler, shape, process=field.process, prediction=field.prediction, grid=times)
+    plan = traced(sampler, exact, n)
     tried = [pair for pair in GAUGES if pair[0] == gauge or not gauge]
     for prediction, clock in tried:
         if field.process is None and prediction != "velocity":
@@ -165,11 +172,8 @@ def mean_tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> 
     With l the log-SNR and D the data prediction that mean is x' = -c l' x + (alpha'/alpha) x + c l' alpha D, straight
     in y = x e^(c l)/alpha over e^(c l), c = 1 + tau^2; c is read off what the sampler does where the model is silent.
     """
-    import odekit as ok
-
     process, times = exact.field.process, exact.grid(n)
-    plan = ok.trace(sampler, tuple(exact.x.shape[1:]), process=process, prediction=exact.field.prediction, grid=times)
-    dense = plan.reexpress("data").dense()
+    dense = traced(sampler, exact, n).reexpress("data").dense()
     alpha, logsnr = (
         np.array([float(getattr(process, k)(t)) for t in [*dense.times.tolist(), *times[[0, -1]].tolist()]])
         for k in ("alpha", "logsnr")

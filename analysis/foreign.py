@@ -231,7 +231,7 @@ def proof(subject: Foreign, draws: bool = False) -> ForeignCertificate:
     """
     exact, process, moments = subject.exact, subject.exact.field.process, None
     if process is not None and not subject.staged:
-        moments = moments_of(subject.sampler, process, subject.case.prediction, exact.grid)
+        moments = moments_of(subject.sampler, exact)
     weights = of_sampler(subject.sampler, exact, subject.claim, subject.title, mean_tableau if draws else None)
     return ForeignCertificate(subject.title, subject.claim, weights, moments, draws)
 

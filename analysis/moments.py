@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from analysis.elementary import STEPS, traced
+from analysis.exact import ExactProblem
 from odekit.exceptions import OdekitError
 from odekit.plan.dense import as_array
 
-STEPS = (24, 48, 96)
 POWERS = ("constant", "linear", "quadratic", "cubic", "quartic")
 MOST = len(POWERS)  # moments that are asked
 FAR = 50  # a multiple of what it should be that is none any more
@@ -61,17 +62,15 @@ class Moments:
         return ""
 
 
-def moments_of(sampler: Callable, process: Any, prediction: str, grid: Callable[[int], torch.Tensor]) -> Moments | None:
-    """The moments of sampler(model, x, times) with one evaluation a step; None where it has more.
+def moments_of(sampler: Callable, exact: ExactProblem) -> Moments | None:
+    """The moments of sampler(model, x, times) with one evaluation a step, on a problem; None where it has more.
 
-    ``grid(n)``: times (n+1,) of ``process``. Raises TraceError for what is no straight-line program.
+    Raises TraceError for what is no straight-line program.
     """
-    import odekit as ok
-
+    process, prediction = exact.field.process, exact.field.prediction
     found: dict[str, list] = {}
     for n in STEPS:
-        times = grid(n)
-        plan = ok.trace(sampler, (2,), process=process, prediction=prediction, grid=times)
+        times, plan = exact.grid(n), traced(sampler, exact, n)
         if plan.evaluations != n:
             return None
         for gauge in ("noise", "data"):
