@@ -59,6 +59,8 @@ class ProbabilityFlow:
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
         """dx/dt at states x (B, *shape) and process time t."""
+        if isinstance(self.model, MatrixModel):
+            return self.model.velocity(x, t)
         N = self.model(x, torch.as_tensor(t, dtype=torch.float64))
         if isinstance(self._prediction, OperatorPrediction):
             A, B = semilinear(self._prediction, self.process, t)

@@ -65,7 +65,10 @@ class MatrixCoordinates(Coordinates):
     def scale(self, at: Instant):
         if self.prediction.name == "velocity":
             return 1
-        raise PredictionError(f"prediction {self.prediction.name!r} on {self.process!r} has no scale, but a propagator")
+        raise PredictionError(
+            f"prediction {self.prediction.name!r} on {self.process!r} has no straight coordinates: a method that needs "
+            "them runs in the velocity"
+        )
 
     def predict(self, x, at: Instant):
         raw = self.oracle(x, at.network)
@@ -100,18 +103,28 @@ class MatrixModel:
         back = self.prediction.inverse(self.process, t)
         return back, None if self.prediction.skip is None else -(back @ self.prediction.skip(self.process, t))
 
+    def velocity(self, x: torch.Tensor, t: object) -> torch.Tensor:
+        """dx/dt = F x - G G^T score / 2, which asks for no prediction."""
+        return self.process.drift(t).apply(x) - (0.5 * self.process.diffusion(t)).apply(self.marginals.score(x, t))
+
     def prepare(self, times) -> Callable:
-        """Bind the model to a list of times: ``call(k, x)`` finds its operators ready."""
-        weights = [self._weights(float(t)) for t in times]
-        ready = getattr(self.marginals, "prepare", None)
-        score = ready(times) if ready else lambda k, x: self.marginals.score(x, float(times[k]))
+        """Bind the model to a list of times: ``call(k, x)`` finds laws and operators ready."""
+        times = torch.as_tensor(times, dtype=torch.float64).detach()
+        c, d = self._weights(times)
+        laws = [self.marginals.at(t) for t in times.tolist()]
+        weights = [tuple(one if one is None else _at_step(one, k) for one in (c, d)) for k in range(len(laws))]
 
         def call(k: int, x: torch.Tensor) -> torch.Tensor:
             c, d = weights[k]
-            image = c.apply(score(k, x))
+            image = c.apply(laws[k].score(x))
             return image if d is None else image + d.apply(x)
 
         return call
 
     def __repr__(self) -> str:
         return f"{self.prediction.name} of {self.target!r}"
+
+
+def _at_step(operator: Operator, k: int) -> Operator:
+    """The operator of step k, of one that may be the same at all of them."""
+    return operator[k] if getattr(operator.value, "ndim", 0) > operator.own_axes else operator

@@ -34,7 +34,7 @@ def embedded(table: Any, form: tuple[int, ...]) -> Any:
     if not form or table.ndim > 3:
         return table
     one = np.eye(2) if len(form) == 2 else np.ones(form)
-    one = torch.from_numpy(one) if torch.is_tensor(table) else one.astype(object)
+    one = torch.from_numpy(one) if torch.is_tensor(table) else one.astype(table.dtype)
     return table[(..., *(None for _ in form))] * one
 
 
