@@ -41,9 +41,9 @@ WORDS = {"euler": 1, "cse": 1, "cvv": 2}
 class Conjugate(Method):
     """A step of the conjugate variables z^ = A z, by a word of moves; a Plan on processes of phase space.
 
-    ``rate`` and ``shape``: B = rate times the identity or a matrix of ones; ``prediction``: what is frozen over the
-    step, the noise in the frame of the Cholesky factor (as published) or of R_t; ``construction``: of the words "cse"
-    and "cvv", see the module. Order one, for every B.
+    ``rate`` and ``shape``: B = rate times the "identity", a matrix of "ones" or any 2x2 rows of numbers;
+    ``prediction``: what is frozen over the step, the noise in the frame of the Cholesky factor (as published) or of
+    R_t; ``construction``: of the words "cse" and "cvv", see the module. Order one, for every B.
     Raises MethodError on processes without a momentum, and where A is no exponential because F varies in time.
 
     >>> from odekit.methods import get
@@ -60,19 +60,19 @@ class Conjugate(Method):
         source: str,
         word: str = "euler",
         rate: float = 0.0,
-        shape: str = "identity",
+        shape: Any = "identity",
         prediction: str = "l-noise",
         construction: str = "joint",
     ):
         for kind, value, known in (
             ("word", word, WORDS),
-            ("shape", shape, SHAPES),
             ("prediction", prediction, FRAMES),
             ("construction", construction, CONSTRUCTIONS),
         ):
             if value not in known:
                 raise unknown(f"{kind} of {name}", value, known)
-        self.name, self.source, self.word, self.rate, self.shape = name, source, word, rate, shape
+        self.name, self.source, self.word, self.rate = name, source, word, rate
+        self.shape, self.matrix = shape, _matrix(name, shape)
         self.prediction, self.construction = prediction, construction
         self.order = Claim(1, 1)
 
@@ -211,13 +211,25 @@ def method_propagator(method: Conjugate) -> Callable[[Any, Any, Any], Operator]:
 
 def _filled(words: Any, method: Conjugate, t: Any) -> tuple:
     """The entries of B."""
-    rate = words.constant(method.rate)
-    return tuple(tuple(rate * entry + 0 * t for entry in row) for row in SHAPES[method.shape])
+    rate, matrix = words.constant(method.rate), [[words.constant(entry) for entry in row] for row in method.matrix]
+    return tuple(tuple(rate * entry + 0 * t for entry in row) for row in matrix)
 
 
 def _diagonal(first: Any, second: Any = None) -> tuple:
     second = first if second is None else second
     return (first, 0 * first), (0 * first, second)
+
+
+def _matrix(name: str, shape: Any) -> tuple:
+    """The rows of numbers that B is a multiple of."""
+    if isinstance(shape, str):
+        if shape not in SHAPES:
+            raise unknown(f"shape of {name}", shape, SHAPES)
+        return SHAPES[shape]
+    rows = tuple(map(tuple, shape)) if isinstance(shape, list | tuple) else ()
+    if [len(row) for row in rows] != [2, 2] or not all(isinstance(x, int | float) for row in rows for x in row):
+        raise MethodError(f"{name}: shape = {shape!r:.60} is neither {' nor '.join(SHAPES)} nor 2x2 rows of numbers")
+    return rows
 
 
 def _entries(matrix: Block) -> tuple:
@@ -252,7 +264,7 @@ def conjugate_splitting(word: str) -> Callable[..., Method]:
     title = {"cse": "symplectic Euler", "cvv": "velocity Verlet"}[word]
 
     def make(
-        rate: float = 0.5, shape: str = "ones", prediction: str = "l-noise", construction: str = "joint"
+        rate: float = 0.5, shape: Any = "ones", prediction: str = "l-noise", construction: str = "joint"
     ) -> Method:
         source = f"conjugate {title}, this toolkit's definition ({construction}); the name after {PUBLISHED}"
         return Conjugate(word, source, word, rate, shape, prediction, construction)

@@ -38,20 +38,20 @@ class FlowSplitting(Method):
 
     ``scheme``: a name of `odekit.algebra.compositions` or a `Splitting` of A and B (compositions of symmetric methods
     and of adjoint pairs are those of A/2 B A/2 and A B); ``parts``: "linear-score" (any process) or
-    "position-momentum" (phase space); ``flow``: the explicit Runge-Kutta method of the sub-flows that are not exact.
+    "position-momentum" (phase space); ``inner``: the explicit Runge-Kutta method of the sub-flows that are not exact.
     Source: Hairer, Lubich, Wanner 2006, sections II.4, II.5.
 
     Raises MethodError for schemes of more than two parts, for those of Nystroem's kind (the force depends on the
     momentum here) and for sub-flows that are no explicit Runge-Kutta methods.
 
-    >>> FlowSplitting("triple-jump-4", flow="rk4").order, FlowSplitting("strang", flow="euler").order.formula
+    >>> FlowSplitting("triple-jump-4", inner="rk4").order, FlowSplitting("strang", inner="euler").order.formula
     (Claim(formula=4, method=4), 1)
     """
 
     family = "splitting"
     nystrom = False
 
-    def __init__(self, scheme: Any = "strang", parts: str = "linear-score", flow: Any = "rk4", name: str = ""):
+    def __init__(self, scheme: Any = "strang", parts: str = "linear-score", inner: Any = "rk4", name: str = ""):
         found = compositions.get(scheme) if isinstance(scheme, str) else scheme
         if parts not in PARTS:
             raise unknown("parts", parts, PARTS)
@@ -64,10 +64,10 @@ class FlowSplitting(Method):
         self.scheme, self.steps = found, found.as_flows().flat()
         if {x for x, _ in self.steps} != {"A", "B"}:
             raise MethodError(f"{found.name} has the parts {'+'.join(found.parts)}: expected A and B")
-        self.parts, self.flow = parts, _explicit(flow)
+        self.parts, self.inner = parts, _explicit(inner)
         self.name = name or f"{found.name}-{parts}"
-        self.source = f"{found.source}; sub-flows by {self.flow.name}"
-        order = min(found.order, self.flow.order)
+        self.source = f"{found.source}; sub-flows by {self.inner.name}"
+        order = min(found.order, self.inner.order)
         self.order = Claim(order, order)
 
     @functools.cached_property
@@ -75,7 +75,7 @@ class FlowSplitting(Method):
         """What a proof is made of: the additive Runge-Kutta method this is, or where A is exact the splitting alone."""
         if self.parts == "linear-score":
             return self.scheme
-        _, rows, weights, _ = self.flow.exact
+        _, rows, weights, _ = self.inner.exact
         moves = [("AB".index(x), share, rows, weights) for x, share in self.steps]
         found = additive(self.name, moves)
         if all(isinstance(b, Rational) for line in found.b for b in line):
@@ -86,7 +86,7 @@ class FlowSplitting(Method):
     @property
     def evaluations(self) -> int:
         taken = "B" if self.parts == "linear-score" else "AB"
-        return len(self.flow.b) * sum(x in taken for x, _ in self.steps)
+        return len(self.inner.b) * sum(x in taken for x, _ in self.steps)
 
     def coordinates(self, field: Any, oracle: Any = None, **options: Any) -> Coordinates:
         if self.parts == "position-momentum":
@@ -115,7 +115,7 @@ class FlowSplitting(Method):
         self, f: Coordinates, window: tuple, nodes: dict, x: Any, span: tuple, of: Callable, frozen: Any = None
     ) -> Any:
         """One step of the Runge-Kutta method on a part of the velocity, over a span of shares of the whole step."""
-        c, A, b, _ = self.flow.coefficients(f.numbers)
+        c, A, b, _ = self.inner.coefficients(f.numbers)
         start, end = span
         h = (window[0].time - window[1].time) * (end - start)
         k: list = []
@@ -126,7 +126,7 @@ class FlowSplitting(Method):
 
     def key(self) -> dict:
         steps = [[x, str(share)] for x, share in self.steps]
-        table = {"c": self.flow.c, "A": self.flow.A, "b": self.flow.b}
+        table = {"c": self.inner.c, "A": self.inner.A, "b": self.inner.b}
         return {"family": self.family, "steps": steps, "parts": self.parts, **table}
 
 
@@ -177,23 +177,23 @@ def _instant(window: tuple, nodes: dict, share: Any) -> Instant:
     return nodes[place]
 
 
-def _explicit(flow: Any) -> Any:
+def _explicit(inner: Any) -> Any:
     from odekit import methods
 
-    tableau = getattr(methods.get(flow), "tableau", None)
+    tableau = getattr(methods.get(inner), "tableau", None)
     if tableau is None or tableau.kind != "explicit":
-        raise MethodError(f"flow = {getattr(flow, 'name', flow)!r}: expected an explicit Runge-Kutta method")
+        raise MethodError(f"inner = {getattr(inner, 'name', inner)!r}: expected an explicit Runge-Kutta method")
     return tableau
 
 
-def splitting(scheme: Any = "strang", parts: str = "linear-score", flow: Any = "rk4") -> Method:
+def splitting(scheme: Any = "strang", parts: str = "linear-score", inner: Any = "rk4") -> Method:
     """Any splitting with sub-flows of chosen order."""
-    return FlowSplitting(scheme, parts, flow)
+    return FlowSplitting(scheme, parts, inner)
 
 
-def verlet(flow: Any = "midpoint") -> Method:
+def verlet(inner: Any = "midpoint") -> Method:
     """Velocity Verlet with sub-flows of order two, each on its own clock: what makes it of order two."""
-    return FlowSplitting("strang-bab", "position-momentum", flow, name="velocity-verlet")
+    return FlowSplitting("strang-bab", "position-momentum", inner, name="velocity-verlet")
 
 
 METHODS: dict[str, Callable[..., Method]] = {"flow-splitting": splitting, "velocity-verlet": verlet}
