@@ -48,10 +48,12 @@ class AdamsCertificate:
             given = method.pair if method.k <= SYMBOLIC else _pair(method)  # they differ from Adams where k is small
             self.parts = {role: certificate(formula) for role, formula in given.items()}
             return
-        prediction, k = str(getattr(method.prediction, "name", method.prediction)), method.k
+        prediction, k = _isotropic(method.prediction), method.k
         one = method.k == 1 and prediction in ("noise", "data")  # a single point is the same in every clock
         make, self.route = _maker(prediction, "logsnr" if one else method.clock, method.rule, k)
-        if method.corrector and k > 1:
+        if getattr(method, "pece", False):
+            self.parts = {"predictor": make(k, False), "corrector": make(k, True)}
+        elif method.corrector and k > 1:
             self.parts = {"predictor": make(k - 1, False), "corrector": make(k, True)}
         else:
             self.parts = {"formula": make(k, False)}
@@ -126,7 +128,7 @@ class CorrectedCertificate(AdamsCertificate):
 
         self.method, self.name, self.family = method, method.name, method.family
         self.claimed = method.order.formula
-        make, self.route = _maker(str(method.prediction), method.clock, "interpolating", method.points)
+        make, self.route = _maker(_isotropic(method.prediction), method.clock, "interpolating", method.points)
         self.parts = {"predictor": certificate(method.predictor), "corrector": make(method.points, True)}
 
 
@@ -176,6 +178,12 @@ def _pair(method: Any) -> dict[str, Any]:
     """The exponential Adams formulas of a pair with so many points that ratios are numbers."""
     pair = {"predictor": in_log_snr(method.k), "corrector": in_log_snr(method.k + 1, implicit=True)}
     return pair if method.corrects else {"formula": pair["predictor"]}
+
+
+def _isotropic(prediction: Any) -> str:
+    """The name of a prediction; the frames of the noise are the noise where a proof's coefficients are numbers."""
+    name = str(getattr(prediction, "name", prediction))
+    return "noise" if name in ("r-noise", "l-noise") else name
 
 
 def _maker(prediction: str, clock: str, rule: str, points: int) -> tuple[Callable[[int, bool], Any], str]:

@@ -38,15 +38,15 @@ class GDDIM(Adams):
     Claim(formula=3, method=2)
     """
 
-    pair = False
+    pece = False
 
     def __init__(self, q: int, factor: str = "R", last: str = "full"):
         if factor not in FRAMES:
             raise unknown("factor", factor, FRAMES)
-        least = int(self.pair)
+        least = int(self.pece)
         if not isinstance(q, int) or q < least:
             raise MethodError(f"degree {q!r} of {type(self).__name__}: expected a whole number of at least {least}")
-        name = f"gddim-{'pece-' * self.pair}{q}"
+        name = f"gddim-{'pece-' * self.pece}{q}"
         super().__init__(q + 1, FRAMES[factor], "t", last=last, name=name, source=f"{SOURCE}, eqs. 19-20")
 
 
@@ -61,7 +61,7 @@ class GDDIMPair(GDDIM):
     Claim(formula=3, method=3)
     """
 
-    pair = True
+    pece = True
 
     def __init__(self, q: int, factor: str = "R", last: str = "full"):
         super().__init__(q, factor, last)
