@@ -7,6 +7,7 @@ carried in (slot 0 is the state), then the outputs of the step's own evaluations
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ class Segment:
         """The program of operator coefficients, cast to the dtype and device of ``like``: a row of terms is
         (columns, coefficients), coefficients side by side (2, 2J) or one after the other (J, *shape); None copies."""
         known = vars(self).setdefault("_cast", {})
-        key = (like.dtype, like.device, like.shape[1:])
+        key = (like.dtype, like.device, like.shape[1:] if self.own_axes == 1 else None)
         if key in known and not differentiable:
             return known[key]
         parts = []
@@ -139,15 +140,23 @@ def _run(segments: list[Segment], call, start, noise, differentiable, watch) -> 
     return registers[0]
 
 
+WIDE = 2**10
+"""Numbers in a channel from which states stay as they are, and each is multiplied by itself."""
+
+
 def _on_channels(segments: list[Segment], call, start, noise, differentiable, watch) -> torch.Tensor:
-    """The same with every register held as a matrix (2, B * prod(shape)), on which a Block is one matrix product."""
+    """The same on states (B, 2, *shape), on whose channels a Block is one matrix product.
+
+    Wide ones are matrices (B, 2, M); narrow ones are held as one matrix (2, B M), and the model sees a transposed view.
+    """
     batch, _, *shape = start[0].shape
+    width = math.prod(shape)
 
     def inside(x: torch.Tensor) -> torch.Tensor:
-        return x.transpose(0, 1).reshape(2, -1)
+        return x.reshape(batch, 2, -1) if width >= WIDE else x.transpose(0, 1).reshape(2, -1)
 
     def outside(y: torch.Tensor) -> torch.Tensor:
-        return y.view(2, batch, *shape).transpose(0, 1)
+        return y.view(batch, 2, *shape) if width >= WIDE else y.view(2, batch, *shape).transpose(0, 1)
 
     return outside(
         _run(
@@ -207,18 +216,25 @@ SMALL = 2**13
 
 
 def _mixed(terms: tuple, registers: list, like: torch.Tensor) -> torch.Tensor:
-    """The same with matrices on the channels of registers (2, M)."""
+    """The same with matrices on the channels of registers (2, M) or (B, 2, M)."""
     columns, matrices = terms
     if not columns:
         return torch.zeros_like(like)
     if matrices is None:
         return registers[columns[0]]
-    if len(columns) > 1 and like.numel() <= SMALL:
+    first, *others = columns
+    if like.ndim == 2 and others and like.numel() <= SMALL:
         return matrices @ torch.cat([registers[j] for j in columns])
-    first, *rest = matrices.split(2, 1)
-    total = first @ registers[columns[0]]
-    for j, matrix in zip(columns[1:], rest, strict=True):
-        total = torch.addmm(total, matrix, registers[j])
+    parts = matrices.split(2, 1)
+    if like.ndim == 2:
+        total = parts[0] @ registers[first]
+        for j, matrix in zip(others, parts[1:], strict=True):
+            total.addmm_(matrix, registers[j])
+        return total
+    parts = [part.expand(len(like), 2, 2) for part in parts]
+    total = torch.bmm(parts[0], registers[first])
+    for j, matrix in zip(others, parts[1:], strict=True):
+        total.baddbmm_(matrix, registers[j])
     return total
 
 

@@ -61,13 +61,13 @@ class TestRunning:
         flow, grid, _ = problem("cld")
         plan = ok.plan("gddim-2", flow, grid)
         random = torch.Generator().manual_seed(0)
-        for shape in ((3, 2), (3, 2, 1), (2, 2, 4, 5), (engine.SMALL, 2, 2)):
+        for shape in ((3, 2), (3, 2, 1), (2, 2, 4, 5), (engine.SMALL, 2, 2), (3, 2, engine.WIDE)):
             u = torch.randn(shape, generator=random, dtype=torch.float64)
             seen = []
 
             def model(x, t, seen=seen):
                 seen.append(x.shape)
-                return torch.tanh(x + float(t))
+                return torch.tanh(x.view(len(x), -1) + float(t)).view(x.shape)
 
             double, single = plan(model, u), plan(model, u.float())
             assert single.dtype == torch.float32 and single.shape == u.shape and set(seen) == {u.shape}
