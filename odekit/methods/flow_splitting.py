@@ -25,6 +25,7 @@ from odekit.algebra.splitting import Splitting
 from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates, Instant, dot
 from odekit.fields.matrix import Acting
+from odekit.fields.operator_predictions import OperatorPrediction
 from odekit.methods.base import Claim, Method
 from odekit.methods.phase_splitting import kept, require_phase_space
 from odekit.operators import Operator, Scalar
@@ -160,6 +161,11 @@ def acting(coefficient: Any) -> Any:
 
 def _score(f: Coordinates, x: Any, at: Instant) -> Any:
     """-G G^T score/2: the velocity without its linear part."""
+    source = f.source
+    if isinstance(source, OperatorPrediction) and source.name != "velocity" and source.skip is None:
+        if "forcing" not in at.memo:
+            at.memo["forcing"] = Acting(source.semilinear(f.process, at.network)[1])
+        return at.memo["forcing"] * f.oracle(x, at.network)
     return f.predict(x, at) - acting(f.process.drift(at.time)) * x
 
 
