@@ -134,6 +134,9 @@ def coefficients(exact: Any) -> list[tuple[str, list[list[str]]]]:
     [('c, A; b', [['0', '', ''], ['1', '1', ''], ['', '1/2', '1/2']])]
     """
     kind = type(exact).__name__
+    if kind == "Scheme":  # an additive method: a table for each part of the field
+        tables = enumerate(zip(exact.A, exact.b, strict=True))
+        return [(f"A; b of part {part}", _cells([*A, b])) for part, (A, b) in tables]
     if hasattr(exact, "b") and hasattr(exact, "A"):
         stages = len(exact.b)
         rows = []

@@ -110,12 +110,14 @@ class Certificate:
         return 2 * len(b)
 
     @property
-    def stiff_order(self) -> int:
+    def stiff_order(self) -> int | None:
         """What is left of the order on stiff problems however large h lambda is: at most the stage order.
+
+        None for an additive method.
 
         Source: Prothero, Robinson 1974; Hairer, Wanner II, IV.15 (where steps that large are stable at all).
         """
-        return min(self.order, self.stage_order)
+        return None if self.scheme.colours > 1 else min(self.order, self.stage_order)
 
     @cached_property
     def stability(self) -> StabilityFunction:

@@ -568,3 +568,13 @@ def test_what_is_published_and_what_is_ours_is_said():
     for name in ("cse", "cvv"):
         assert "this toolkit's definition" in methods.get(name).source
     assert "this toolkit" in methods.get("nvv", corrected=True).source
+
+
+def test_a_certificate_has_all_routes():
+    """Proof, local slope and global slope agree on reduced Verlet."""
+    import analysis
+
+    page = analysis.certify("rvv")
+    assert page.verdict == "pass" and page.order == 1 and page.stiff_order is None
+    assert "part 3" in page.to_html() and page.to_dict()["verdict"] == "pass"
+    assert {r.verdict for r in page.routes.values()} == {"pass"}
