@@ -14,7 +14,8 @@ import torch
 
 from analysis.exact import ExactProblem
 from odekit.exceptions import OdekitError, TraceError
-from odekit.plan.dense import equilibrated, live, whole
+from odekit.plan.dense import live, whole
+from odekit.plan.realisation import equilibrated
 
 NEAR = 0.5  # tables that differ by more, relative to their largest coefficients, resemble each other in nothing
 EVEN = {"log-SNR": "logsnr", "time": "time-uniform", "sigma/alpha": "kappa-uniform"}

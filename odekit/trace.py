@@ -17,8 +17,9 @@ import torch
 
 from odekit.exceptions import TraceError
 from odekit.interop.blackbox import COARSENESS, Run, observe
-from odekit.plan.dense import EPSILON, as_array, realised
+from odekit.plan.dense import EPSILON, as_array
 from odekit.plan.program import Plan
+from odekit.plan.realisation import realised
 
 ROUNDING = 2.0**-16
 """What a sampler that loses digits in its own differences may be off its table, relatively (diffusers' Heun: 1e-12)."""

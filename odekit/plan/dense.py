@@ -1,4 +1,4 @@
-"""The dense view of a Plan, and back: a table compressed to as few live registers as its Hankel rank."""
+"""The dense view of a Plan, and back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from odekit.engine import Segment
-from odekit.exceptions import OdekitError
 from odekit.plan.carriers import embedded, product
 from odekit.plan.program import Plan, Table
+from odekit.plan.realisation import realised
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
@@ -85,30 +84,8 @@ def live(dense: Table) -> np.ndarray:
     return alive
 
 
-def equilibrated(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(row, column) scales such that sizes / row / column has no entry above 1 and a 1 in every column.
-
-    ``sizes`` are tables (..., R, C), each with scales of its own.
-    What counts as large in a table depends on the row and on the register: with a noise prediction on VP the
-    coefficients of x_T grow to 1/alpha_T, those of the last model output are of the size of sigma, and both matter as
-    much.
-    """
-    rows, columns = np.ones(sizes.shape[:-1]), np.ones((*sizes.shape[:-2], sizes.shape[-1]))
-    for _ in range(2):
-        rows *= _largest(sizes / rows[..., None] / columns[..., None, :], axis=-1)
-        columns *= _largest(sizes / rows[..., None] / columns[..., None, :], axis=-2)
-    return rows, columns
-
-
-def _largest(sizes: np.ndarray, axis: int) -> np.ndarray:
-    largest = sizes.max(axis=axis, initial=0.0)
-    return np.where(largest > 0, largest, 1.0)
-
-
 def compressed(dense: Table, like: Plan) -> Plan:
     """The minimal realisation of a dense table, events in the order of the plan ``like``."""
-    if like.form:
-        raise OdekitError("compression is for plans whose coefficients are numbers; this plan's are operators")
     kinds = [kind for s in like.segments for kind in s.steps * (s.evaluations * ["evaluation"] + s.draws * ["draw"])]
     n, asked, drawn = len(dense.inputs), 0, 0
     order = [0]
@@ -119,75 +96,3 @@ def compressed(dense: Table, like: Plan) -> Plan:
     segments = realised(whole(dense)[:, order], kinds, as_array(dense.times), EPSILON["float64"])
     precision = "float64" if isinstance(dense.precision, int) else dense.precision
     return like.replaced(segments=tuple(segments), precision=precision)
-
-
-def realised(rows: np.ndarray, kinds: list[str], times: np.ndarray, epsilon: float) -> list[Segment]:
-    """Segments with as few live registers as possible, from rows (n+1, 1+events) over x_T and the events in order.
-
-    ``kinds`` names the events, "evaluation" or "draw"; the last row is the output; ``epsilon`` is the rounding unit of
-    the arithmetic that made the rows. The map from past registers to all later rows is a Hankel matrix: its numerical
-    rank is the number of registers that must stay alive (minimal realisation of a time-varying system: Dewilde & van
-    der Veen 1998, chapter 3). The bases are rows themselves, the next input first. They are found from the end
-    backwards, where an event adds one row and takes one column away: n events cost n small factorisations.
-    """
-    tolerance = 64 * epsilon * max(1.0, len(rows)) ** 0.5
-    scale, columns = equilibrated(np.abs(rows))
-    scaled = rows / scale[:, None] / columns
-    asked = len(rows) - 1
-    following, steps = [asked], []  # after the last event only the output is left
-    for begin, end in reversed(_moves(kinds)):
-        evaluates = kinds[begin] == "evaluation"
-        asked -= evaluates
-        needed = [asked, *following] if evaluates else following
-        if begin:
-            basis, known = _independent(scaled[needed, : begin + 1], tolerance, asked_first=evaluates)
-            known *= scale[needed][:, None] / scale[needed][basis]
-        else:
-            basis, known = [0], rows[needed, :1]
-        carry = np.hstack([known[int(evaluates) :], rows[following, begin + 1 : end + 1]])
-        steps.append((times[asked : asked + evaluates], known[: int(evaluates)], carry))
-        following = [needed[i] for i in basis]
-    return list(_grouped(steps[::-1]))
-
-
-def _moves(kinds: list[str]) -> list[tuple[int, int]]:
-    """Events (begin, end) that make one step: an evaluation and the draws that follow it; or draws that come first."""
-    begins = [e for e, kind in enumerate(kinds) if e == 0 or kind == "evaluation"]
-    return list(zip(begins, [*begins[1:], len(kinds)], strict=True))
-
-
-def _independent(rows: np.ndarray, tolerance: float, asked_first: bool) -> tuple[list[int], np.ndarray]:
-    """Which rows are numerically independent (pivoted Gram-Schmidt), and all rows in terms of those."""
-    rest, chosen = rows.copy(), []
-    sizes = np.sqrt((rest * rest).sum(axis=1))
-    pick = 0 if asked_first and sizes[0] > tolerance else int(sizes.argmax())
-    while sizes[pick] > tolerance:
-        chosen.append(pick)
-        direction = rest[pick] / sizes[pick]
-        rest -= np.outer(rest @ direction, direction)
-        rest[chosen] = 0.0
-        sizes = np.sqrt((rest * rest).sum(axis=1))
-        pick = int(sizes.argmax())
-    chosen = sorted(chosen) or [0]  # a register holding zero where nothing of the past is needed
-    known = np.zeros((len(rows), len(chosen)))
-    known[chosen, range(len(chosen))] = 1.0
-    others = [i for i in range(len(rows)) if i not in chosen]
-    if others:
-        found = np.linalg.lstsq(rows[chosen].T, rows[others].T, rcond=None)[0].T
-        known[others] = np.where(np.abs(found) < tolerance / 64, 0.0, found)
-    return chosen, known
-
-
-def _grouped(steps: list):
-    """Consecutive steps with equally shaped tables share a segment."""
-    i = 0
-    while i < len(steps):
-        j = i
-        while j + 1 < len(steps) and [t.shape for t in steps[j + 1]] == [t.shape for t in steps[i]]:
-            j += 1
-        when, asks, carries = (torch.from_numpy(np.stack(part)) for part in zip(*steps[i : j + 1], strict=True))
-        slots, fresh = (asks.shape[2], carries.shape[2] - asks.shape[2])
-        unborn = torch.zeros(*asks.shape[:2], fresh, dtype=torch.float64)  # no input takes what is not there yet
-        names = tuple(f"r.{s}" for s in range(slots))
-        yield Segment(when, torch.cat([asks, unborn], dim=2), carries, names, draws=fresh - asks.shape[1])
-        i = j + 1

@@ -17,8 +17,9 @@ from odekit.fields.operator_predictions import operator_prediction
 from odekit.fields.predictions import conversion, prediction
 from odekit.operators import Block, Diagonal
 from odekit.plan.carriers import composed, embedded, flat, folded, valued, widest
-from odekit.plan.dense import EPSILON, as_array, equilibrated, live, whole
+from odekit.plan.dense import EPSILON, as_array, live, whole
 from odekit.plan.program import Plan
+from odekit.plan.realisation import equilibrated
 
 
 @dataclass(frozen=True)
