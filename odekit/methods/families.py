@@ -255,25 +255,9 @@ def _sized(name: str, value: Sequence, stages: int) -> tuple:
 
 
 def _non_stationary(fields: dict[str, Any]) -> Any:
-    import torch
+    from odekit.methods.nonstationary import from_fields
 
-    from odekit import processes
-    from odekit.methods.nonstationary import NonStationary
-
-    if not isinstance(fields["process"], str):
-        raise MethodError(f"process must be text, got {shown(fields['process'])}")
-    values = {key: float(exact(text)) for key, text in fields.get("process_parameters", {}).items()}
-    rows = [[float(exact(w)) for w in row] for row in fields["weights"]]
-    n = len(fields["grid"]) - 1
-    if len(rows) != n or any(len(row) > i + 1 for i, row in enumerate(rows)):
-        raise MethodError(f"a grid of {n + 1} nodes has {n} rows of weights, row i of at most i entries")
-    weights = torch.zeros(n, n, dtype=torch.float64)
-    for i, row in enumerate(rows):
-        weights[i, : len(row)] = torch.tensor(row, dtype=torch.float64)
-    grid = torch.tensor([float(exact(t)) for t in fields["grid"]], dtype=torch.float64)
-    process = processes.get(fields["process"], **values)
-    labels = {key: fields[key] for key in ("name", "source", "exact") if key in fields}
-    return NonStationary(process, grid, weights, fields["prediction"], **labels)
+    return from_fields(fields)
 
 
 def _numbers(where: str, value: Any, visit: Visit) -> dict[str, str]:

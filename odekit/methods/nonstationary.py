@@ -6,19 +6,21 @@ with one evaluation a step is of this form: its weights may be chosen freely, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
+from odekit import processes
 from odekit.exceptions import GridError, MethodError, unknown
 from odekit.expressions import mpfield
 from odekit.fields.coordinates import CLOSED, Coordinates, Instant, dot
 from odekit.fields.flow import ProbabilityFlow
 from odekit.fields.weights import moments, ratio
 from odekit.methods.base import Claim, Method
+from odekit.methods.tableau import exact, shown
 
 FUNCTIONS = ("t", "logsnr", "kappa")
 """What the text of a function may name beside numbers and phi_k; phi0 is the exponential."""
@@ -171,6 +173,23 @@ def polynomials(clock: str, count: int) -> tuple[str, ...]:
     if clock not in FUNCTIONS:
         raise unknown("clock", clock, FUNCTIONS)
     return tuple("1" if k == 0 else clock if k == 1 else f"{clock}**{k}" for k in range(count))
+
+
+def from_fields(fields: Mapping[str, Any]) -> NonStationary:
+    """The method that the fields of a method file describe; MethodError where they do not fit."""
+    if not isinstance(fields["process"], str):
+        raise MethodError(f"process must be text, got {shown(fields['process'])}")
+    values = {key: float(exact(text)) for key, text in fields.get("process_parameters", {}).items()}
+    rows = [[float(exact(w)) for w in row] for row in fields["weights"]]
+    n = len(fields["grid"]) - 1
+    if len(rows) != n or any(len(row) > i + 1 for i, row in enumerate(rows)):
+        raise MethodError(f"a grid of {n + 1} nodes has {n} rows of weights, row i of at most i entries")
+    weights = torch.zeros(n, n, dtype=torch.float64)
+    for i, row in enumerate(rows):
+        weights[i, : len(row)] = torch.tensor(row, dtype=torch.float64)
+    grid = torch.tensor([float(exact(t)) for t in fields["grid"]], dtype=torch.float64)
+    labels = {key: fields[key] for key in ("name", "source", "exact") if key in fields}
+    return NonStationary(processes.get(fields["process"], **values), grid, weights, fields["prediction"], **labels)
 
 
 class Exactness:
