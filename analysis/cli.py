@@ -245,12 +245,23 @@ def derive(recipe, choices, **paths) -> int:
 @_problem_options
 @click.option("--folder", default="figures", show_default=True, help="Where the figures go.")
 @click.option("--stability", is_flag=True, help="Draw stability regions and order stars instead, one METHOD each.")
+@click.option("--study", multiple=True, metavar="NAME", help="Repeat this comparison of matrix diffusions (or: all).")
 @FRESH
-def figures(methods, process, prediction, problem, grid, folder, stability, fresh) -> int:
-    """Draw the convergence of several METHODs in one plot, and their local errors: PNG, SVG and PDF."""
+def figures(methods, process, prediction, problem, grid, folder, stability, study, fresh) -> int:
+    """Draw the convergence of several METHODs in one plot, and their local errors: PNG, SVG and PDF.
+
+    With --study: the tables and figures of docs/studies.md instead, as CSV, JSON, Markdown and pictures.
+    """
     from analysis.figures import draw_figures
     from analysis.problems import cases
 
+    if study:
+        from analysis.studies.matrix import draw_studies
+
+        _one_thread()
+        for path in draw_studies(study, Path(folder)):
+            click.echo(path)
+        return HOLDS
     if stability:
         from analysis.stability import SHOWN, draw_stability
 

@@ -105,16 +105,21 @@ def save(rows: Sequence[Mapping[str, Any]], stem: Path, x: str = "steps", title:
     return write(stem, lambda axes: plot_rows(rows, axes, x, title))
 
 
-def write(stem: Path, draw: Callable[[Any], Any]) -> list[Path]:
-    """What `draw(axes)` draws, as PNG, SVG and PDF; the same drawing gives the same bytes."""
+def write(
+    stem: Path, draw: Callable[[Any], Any], panels: int = 1, size: tuple[float, float] | None = None
+) -> list[Path]:
+    """What `draw(axes)` draws, as PNG, SVG and PDF; the same drawing gives the same bytes.
+
+    panels: how many axes side by side; of more than one, `draw` gets them all. size: in inches.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     with matplotlib.rc_context(STYLE):
-        figure = Figure(layout="constrained")
-        draw(figure.subplots())
+        figure = Figure(layout="constrained", figsize=size)
+        draw(figure.subplots(1, panels))
         for suffix in SUFFIXES:
             path = stem.with_name(stem.name + suffix)
             undated = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix]
