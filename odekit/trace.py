@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from odekit.exceptions import TraceError
+from odekit.exceptions import TraceError, unknown
 from odekit.interop.blackbox import COARSENESS, Run, observe
 from odekit.plan.dense import EPSILON, as_array
 from odekit.plan.program import Plan
@@ -23,6 +23,9 @@ from odekit.plan.realisation import realised
 
 ROUNDING = 2.0**-16
 """What a sampler that loses digits in its own differences may be off its table, relatively (diffusers' Heun: 1e-12)."""
+
+CARRIERS = {"scalar": "", "diagonal": "ef,ebf->bf", "block": "eij,ebjn->bin"}
+"""What coefficients may be, and how those of a row act on registers."""
 
 LARGE, SMALL = 2**10, 2.0**-20
 """Sizes of the numbers samplers are tried with: what clips shows at one of them and is gone at the other."""
@@ -44,7 +47,9 @@ def trace(
     set_timesteps; x has shape (B, *shape). ``times`` says what the sampler tells the model: "process" (the process's
     own time), "kappa" (sigma/alpha, EDM's sigma), "logsnr", or a function to process time. ``prediction`` is what the
     model is taken to return. Normal draws of whole batches become the plan's noise registers, in the order in which
-    they are made. Raises TraceError for a sampler that is no straight-line program of the scalar carrier.
+    they are made. ``carrier`` says what coefficients are: "scalar", "block" (matrices on the two channels of states
+    (B, 2, *shape)) or "diagonal" (a number a component). Raises TraceError for a sampler that is no straight-line
+    program of that carrier.
 
     The plan's ``precision`` is the coarsest in use: the dtype the state is computed in, or the grain of the numbers
     that pass by. Float32 tables among float64 states are seen, also as python floats; not so what was read from them
@@ -59,8 +64,8 @@ def trace(
     >>> found.evaluations, found.registers
     (4, 1)
     """
-    if carrier != "scalar":
-        raise TraceError(f"carrier {carrier!r}: samplers are traced with scalar coefficients; expected 'scalar'")
+    if carrier not in CARRIERS:
+        raise unknown("carrier", carrier, CARRIERS)
     known, precision, state_scale, name = None, None, (1.0, 1.0), getattr(sampler, "__name__", type(sampler).__name__)
     if hasattr(sampler, "set_timesteps") and hasattr(sampler, "step"):
         from odekit.interop.diffusers import adapt
@@ -72,10 +77,14 @@ def trace(
     elif isinstance(sampler, Plan):
         process, prediction, state_scale = sampler.process, sampler.prediction, sampler.state_scale
         name, precision = sampler.name, sampler.precision if isinstance(sampler.precision, str) else "float64"
+        carrier = tuple(CARRIERS)[len(sampler.form)]
+        shape = shape or {"scalar": (), "diagonal": sampler.form, "block": (2,)}[carrier]
         known, sampler = as_array(sampler.times), _with_draws(sampler)
     elif not callable(sampler):
         raise TraceError(f"a sampler is a function (model, x) or a scheduler; got a {type(sampler).__name__}")
-    audit = _Audit(_runner(sampler, grid), tuple(shape), dtype or torch.float64)
+    if carrier == "block" and shape[:1] != (2,):
+        raise TraceError(f"states of the carrier 'block' are (B, 2, ...): expected shape=(2, ...), got {tuple(shape)}")
+    audit = _Audit(_runner(sampler, grid), tuple(shape), dtype or torch.float64, carrier)
     rows, run = audit.rows, audit.reference
     precision = precision or max(run.arithmetic, run.grain, key=COARSENESS.index)
     moments = _moments(run.times, times, process) if known is None else known
@@ -108,8 +117,9 @@ def _runner(sampler: Callable, grid: torch.Tensor | None) -> Callable:
 class _Audit:
     """The table of a sampler and the proof that it is all there is; refuses, by name, what is no linear program."""
 
-    def __init__(self, run: Callable, shape: tuple[int, ...], dtype: torch.dtype):
-        self.run, self.shape, self.dtype = run, shape, dtype
+    def __init__(self, run: Callable, shape: tuple[int, ...], dtype: torch.dtype, carrier: str = "scalar"):
+        self.run, self.shape, self.dtype, self.carrier = run, shape, dtype, carrier
+        self.channels = 2 if carrier == "block" else 1
         half = dtype in (torch.float16, torch.bfloat16)
         self.large, self.small = (4, 2.0**-6) if half else (LARGE, SMALL)
         self.known: list[np.ndarray] = []
@@ -146,31 +156,39 @@ class _Audit:
         return observe(self.run, fresh(self.dtype), lambda like, event: fresh(like.dtype).to(like), look)
 
     def _rows(self) -> np.ndarray:
-        """Coefficients (n+1, 1+events) over (x_T, register of event 0, 1, ...) of all inputs and the result.
+        """Coefficients (n+1, 1+events, *own) over (x_T, register of event 0, 1, ...) of all inputs and the result.
 
-        From a run with impulses in the batch, small ones, which no clipping reaches; they are those of the first
-        element of a sample, ``uneven`` says where others have others.
+        From a run with impulses in the batch, small ones, which no clipping reaches, one for each channel of each
+        register; they are those of the first element of a sample, ``uneven`` says where others have others.
         """
-        events = len(self.reference.kinds)
-        start = torch.zeros(events + 1, *self.shape, dtype=self.dtype)
-        start[0] = self.small
+        events, channels = len(self.reference.kinds), self.channels
+
+        def impulse(like: torch.Tensor, register: int) -> torch.Tensor:
+            answered = torch.zeros_like(like)
+            for i in range(channels):
+                answered[(channels * register + i, i) if channels > 1 else register] = self.small
+            return answered
 
         def answer(like: torch.Tensor, event: int) -> torch.Tensor:
-            answered = torch.zeros_like(like)
-            answered[min(event + 1, events)] = self.small
-            return answered
+            return impulse(like, min(event + 1, events))
+
+        start = impulse(torch.zeros(channels * (events + 1), *self.shape, dtype=self.dtype), 0)
 
         draws = "draw" in self.reference.kinds or self.reference.unseen
         run = observe(self.run, start, answer, watched=bool(draws))
         self._require_same_course(run)
         rows, epsilon = [], EPSILON[self.reference.arithmetic]
         for what, x in self._outcomes(run):
-            table = x.double().reshape(len(x), -1).cpu().numpy() / self.small
+            table = x.double().cpu().numpy() / self.small
+            if self.carrier == "block":
+                table = table.reshape(events + 1, 2, 2, -1).swapaxes(1, 2)
+            else:  # in the scalar carrier all elements of a sample say the same, in the diagonal one each its own
+                table = table.reshape(events + 1, *((-1, 1) if self.carrier == "diagonal" else (-1,)))
             if not np.isfinite(table).all():
                 raise TraceError(f"{what} holds NaN or inf: the sampler's own coefficients are not finite there")
-            if np.abs(table - table[:, :1]).max() > 64 * epsilon * np.abs(table).max():
+            if np.abs(table - table[..., :1]).max() > 64 * epsilon * np.abs(table).max():
                 self.uneven.add(what)
-            rows.append(table[:, 0])
+            rows.append(table[..., 0])
         return np.stack(rows)
 
     def _require_same_course(self, run: Run) -> None:
@@ -192,15 +210,23 @@ class _Audit:
     def _departure(self, run: Run) -> tuple[tuple[str, bool] | None, float]:
         """The first outcome of a run (on ``known``) that is not what the rows say, and whether even its zero sample
         is not zero; and the largest relative departure."""
-        batch, values = len(self.known[0]), np.stack([v.reshape(-1) for v in self.known])
+        batch, values = len(self.known[0]), np.stack(self.known)
         allowed, first, largest = 64 * EPSILON[run.arithmetic] * len(values) ** 0.5, None, 0.0
         for row, (what, x) in zip(self.rows, self._outcomes(run), strict=True):
-            gap = np.abs(row @ values - x.double().reshape(-1).cpu().numpy())
-            gap = np.where(gap > 0, gap / np.maximum(np.abs(row) @ np.abs(values), 1e-300), gap).reshape(batch, -1)
+            gap = np.abs(self._applied(row, values) - x.double().reshape(-1).cpu().numpy())
+            size = self._applied(np.abs(row), np.abs(values))
+            gap = np.where(gap > 0, gap / np.maximum(size, 1e-300), gap).reshape(batch, -1)
             largest = max(largest, float(np.nan_to_num(gap, nan=np.inf).max()))
             if first is None and not gap.max() <= allowed:
                 first = what, batch == 5 and not gap[4].max() <= allowed
         return first, largest
+
+    def _applied(self, row: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """What a row of coefficients makes of registers (1+events, B, *shape), flattened."""
+        if self.carrier == "scalar":
+            return row @ values.reshape(len(values), -1)
+        form = (2, -1) if self.carrier == "block" else (-1,)
+        return np.einsum(CARRIERS[self.carrier], row, values.reshape(*values.shape[:2], *form)).reshape(-1)
 
     def _scales(self) -> bool:
         """Whether small numbers of the other sign give the same result to the last bit: then it departs by rounding.

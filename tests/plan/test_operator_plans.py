@@ -6,8 +6,9 @@ import torch
 
 import odekit as ok
 from odekit import engine
-from odekit.exceptions import OdekitError, PredictionError
+from odekit.exceptions import OdekitError, PredictionError, TraceError
 from odekit.fields.operator_predictions import OperatorPrediction
+from odekit.methods import conjugate, flow_splitting, phase_splitting
 from odekit.operators import Block, Diagonal, Scalar, identity
 from odekit.plan import Plan
 from odekit.plan.carriers import composed, embedded, flat, folded, product, valued, widest
@@ -107,6 +108,53 @@ class TestRunning:
         assert torch.allclose(
             ok.solve(noise, u, "rk4", grid), ok.solve(velocity, u, "rk4", grid), rtol=1e-12, atol=1e-12
         )
+
+
+PHASE_SPACE = [
+    name
+    for name in {**conjugate.METHODS, **flow_splitting.METHODS, **phase_splitting.METHODS}
+    if ok.methods.get(name).is_plannable
+]
+
+
+class TestTraces:
+    @pytest.mark.parametrize("method", [*METHODS, "gddim-pec-2"])
+    def test_the_trace_of_a_plan_is_the_plan(self, process, method):
+        flow, grid, u = problem(process)
+        plan = ok.plan(method, flow, grid)
+        for other in (plan.compress(), ok.trace(plan)):
+            assert ok.same(plan, other) and other.form == plan.form
+            assert torch.allclose(other(flow.model, u), plan(flow.model, u), rtol=1e-6, atol=1e-6)
+
+    @pytest.mark.parametrize("method", PHASE_SPACE)
+    def test_methods_of_phase_space(self, method):
+        flow, grid, u = problem("cld")
+        plan = ok.plan(method, flow, grid)
+        eager = ok.solve(flow, u, method, grid, eager=True)
+        assert torch.allclose(plan(flow.model, u), eager, rtol=1e-9, atol=1e-9)
+        assert ok.same(plan, ok.trace(plan))
+
+    def test_registers_are_as_few_as_the_program_needs(self):
+        flow, grid, _ = problem("cld", steps=12)
+        for method, registers in (("gddim-0", 1), ("gddim-2", 3), ("gddim-pec-2", 4)):
+            assert ok.plan(method, flow, grid).compress().registers == registers
+
+    def test_the_eager_step_is_traced_as_what_it_is_and_as_nothing_else(self):
+        flow, grid, _ = problem("cld")
+
+        def sampler(model, x):
+            return ok.solve(ok.ProbabilityFlow(flow.process, model, "r-noise"), x, "gddim-1", grid, eager=True)
+
+        traced = ok.trace(sampler, shape=(2, 3), carrier="block", process=flow.process, prediction="r-noise")
+        assert traced.form == (2, 2)
+        assert ok.same(traced, ok.plan("gddim-1", flow, grid), tol=1e-12)
+        assert not ok.same(traced, ok.plan("gddim-0", flow, grid))
+        for carrier in ("scalar", "diagonal"):
+            with pytest.raises(TraceError, match="elements of a sample"):
+                ok.trace(sampler, shape=(2, 3), carrier=carrier)
+        with pytest.raises(TraceError, match="elements of a sample"):  # every position has its own matrix
+            turned = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+            ok.trace(lambda model, x: x + turned * model(x, 0.5).flip(1), shape=(2, 3), carrier="block")
 
 
 class TestGauge:

@@ -19,8 +19,10 @@ from textbook import (
 )
 
 import odekit as ok
+from odekit.methods import conjugate, flow_splitting, phase_splitting
 
-PLANNABLE = [name for name in ok.methods.names() if ok.methods.get(name).is_plannable]
+PHASE_SPACE = {**conjugate.METHODS, **flow_splitting.METHODS, **phase_splitting.METHODS}
+PLANNABLE = [name for name in ok.methods.names() if ok.methods.get(name).is_plannable and name not in PHASE_SPACE]
 
 
 def flow(prediction="noise", process=PROCESS):

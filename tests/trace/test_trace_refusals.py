@@ -138,7 +138,7 @@ def test_what_is_no_linear_program_is_named(sampler, shape, words):
         (None, {}, "a sampler is a function .* got a NoneType"),
         (ddim, {}, "the sampler takes times: give grid="),
         (lambda model, x: model(x, 0.5), {"grid": GRID}, "the sampler takes no times"),
-        (euler, {"grid": GRID, "carrier": "block"}, "carrier 'block': .*expected 'scalar'"),
+        (euler, {"grid": GRID, "carrier": "block"}, r"carrier 'block' are \(B, 2, ...\): expected shape=\(2, ...\)"),
         (euler, {"grid": GRID, "times": "kappa"}, "times='kappa': .*together with process="),
         (euler, {"grid": GRID, "times": "sigma"}, "times='sigma': expected 'process'"),
     ],
