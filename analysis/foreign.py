@@ -239,7 +239,7 @@ def proof(subject: Foreign, draws: bool = False) -> ForeignCertificate:
 def page(subject: Any, problem: Case | None = None, steps: Sequence[int] | None = None) -> Any:
     """The certificate page of a subject of `analysis.subjects` that is a foreign solver; see `analysis.certify`."""
     from analysis.blackbox import certify_callable
-    from analysis.certify import ABSENT, ROUTES, CertificatePage, Route, _proof, _summary, _testimony
+    from analysis.certificate import ABSENT, ROUTES, CertificatePage, Route, proved, route_of, testimony_of
     from analysis.shipped import look, repeated, wasted
 
     given: Foreign = subject.foreign
@@ -249,7 +249,7 @@ def page(subject: Any, problem: Case | None = None, steps: Sequence[int] | None 
         dense = table(given)
         draws = draws_noise(dense)
         algebra = proof(given, draws)
-        first = _proof(algebra, claim)
+        first = proved(algebra, claim)
         if algebra.method_order < algebra.order:
             reason = f"formula: {first.reason}; with its start order {algebra.method_order}"
             first = replace(first, order=algebra.method_order, reason=reason)
@@ -261,7 +261,7 @@ def page(subject: Any, problem: Case | None = None, steps: Sequence[int] | None 
         whole = None if algebra is None else algebra.method_order
         held = claim if claim is None or whole is None or whole >= claim or algebra.order < claim else whole
         rows = certify_callable(given.sampler, exact, held, steps or given.whole, given.title)
-        nearest, measured = rows[0].get("nearest"), _summary(ROUTES[2], rows, held)
+        nearest, measured = rows[0].get("nearest"), route_of(ROUTES[2], rows, held)
         told += rows[0]["findings"]
     if dense is not None:
         told += [*repeated(dense), *(wasted(dense) if draws else [])]
@@ -269,7 +269,7 @@ def page(subject: Any, problem: Case | None = None, steps: Sequence[int] | None 
         same = nearest if told and told[0].startswith("the same method as") else None
         told += look(given.make, given.steps, same).findings
     routes = {route.name: route for route in (first, local, measured)}
-    return CertificatePage(subject, algebra, routes, _testimony(exact), tuple(dict.fromkeys(told)), nearest)
+    return CertificatePage(subject, algebra, routes, testimony_of(exact), tuple(dict.fromkeys(told)), nearest)
 
 
 def value(text: str) -> Any:
