@@ -86,7 +86,7 @@ class Bench:
         t_end: float,
         schedule: str = "time-uniform",
         t_start: float = 1.0,
-        tol: float = 1e-9,
+        tol: float = 1e-8,
     ):
         self.process, self.mixture, self.x = process, mixture, x
         self.t_start, self.t_end, self.schedule, self.tol = t_start, t_end, schedule, tol
@@ -144,6 +144,7 @@ def mixture_of(modes: tuple) -> Any:
     return ok.GaussianMixture([[mean] for mean in means], list(deviations), list(weights))
 
 
+@functools.cache
 def pslds(name: str, count: int = 32) -> Bench:
     """The problems on which splittings and conjugate integrators are compared, each a set of constants of PSLD.
 

@@ -25,7 +25,7 @@ def one_step(counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Table:
     point = ok.GaussianMixture([[0.7]], [0.0], [1.0])
     rows = []
     for process in (ok.CLD(), ok.PSLD()):
-        bench = Bench(process, point, starts(process, 8), 0.1, tol=1e-13)
+        bench = Bench(process, point, starts(process, 8), 0.1, tol=1e-12)
         for q in (0, 1):
             for factor in ("R", "L"):
                 method = ok.methods.get(f"gddim-{q}", factor=factor)
