@@ -27,6 +27,8 @@ IDLE = 100_000
 NORMAL = ("randn", "randn_like", "normal_", "normal", "normal_functional")
 OTHER_DRAWS = ("rand", "rand_like", "uniform_", "randint", "randint_like", "randperm", "bernoulli", "bernoulli_",
                "multinomial", "exponential_", "poisson", "cauchy_", "log_normal_", "geometric_")  # fmt: skip
+DEVICES = ("device", "cuda", "mps", "xpu", "hpu", "mtia", "no kernel image")
+"""What torch says where data is to go to, or has come from, a device that is not there."""
 COARSENESS = ("float64", "float32", "float16", "bfloat16")
 
 
@@ -93,8 +95,8 @@ def observe(run: Callable, start: torch.Tensor, answer: Callable, look: bool = F
 
 def advice(message: str) -> str:
     """What to change after an error of the sampler's own."""
-    if any(word in message.lower() for word in ("cuda", "mps", "no kernel image", "device type", "same device")):
-        return "it moves data to another device: keep everything on x.device"
+    if any(word in message.lower() for word in DEVICES):
+        return "it moves data to another device than its input's, the CPU here: keep everything on x.device"
     return "shape= says what one sample looks like"
 
 

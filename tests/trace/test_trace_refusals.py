@@ -150,6 +150,18 @@ def test_questions_that_cannot_be_answered(what, options, words):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("device", ["cuda:7", "mps", "xpu", "meta", "no such device"])
+def test_a_device_that_is_not_there_is_the_device(device):
+    """The hint is what to change, and not the shape of a sample."""
+
+    def moving(model, x):
+        return x.to(device) + model(x, 0.5)
+
+    with pytest.raises(ok.OdekitError, match="keep everything on x.device$") as refusal:
+        ok.trace(moving, shape=(2,))
+    assert "\n" not in str(refusal.value) and "shape=" not in str(refusal.value)
+
+
 def test_harmless_things_are_not_refused():
     """Controls: what looks suspicious and is linear all the same."""
 
