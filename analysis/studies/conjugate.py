@@ -17,7 +17,7 @@ import torch
 from analysis.figures import COLOURS
 from analysis.studies.comparison import Table, pslds, steps_for
 
-RATES = tuple(i / 4 for i in range(-4, 25))
+RATES = tuple(i / 4 for i in range(-8, 25))
 PARTS = 4  # steps of dop853 between two nodes: the exact flow to 1e-9
 VARIANTS = (
     ("I", "lambda-ddim-1", "l-noise"),
@@ -54,8 +54,9 @@ def sweep(rates: Sequence[float] = RATES, budgets: Sequence[int] = (20, 50, 100)
         for evaluations in budgets:
             best = best_rate(table, label, evaluations)
             (none,) = (row["error"] for row in table.where(variant=label, evaluations=evaluations, **{"lambda": 0.0}))
+            end = ", the end of the range" if best["lambda"] in (rates[0], rates[-1]) else ""
             table.findings.append(
-                f"{label}, {evaluations} evaluations: best lambda {best['lambda']:g}, error {best['error']:.3g}"
+                f"{label}, {evaluations} evaluations: best lambda {best['lambda']:g}{end}, error {best['error']:.3g}"
                 f" (lambda = 0: {none:.3g})"
             )
     for evaluations in budgets:
@@ -86,6 +87,7 @@ def draw_sweep(table: Table, axes: Any) -> None:
             (row,) = table.where(variant=name, evaluations=evaluations)
             axis.axhline(row["error"], color="#5b6470", linestyle=style, linewidth=1, label=name)
         axis.set_yscale("log")
+        axis.set_ylim(0.03, 4.0)  # what is larger than the data is no answer
         axis.set_xlabel("lambda")
         axis.set_title(f"{evaluations} evaluations", fontsize=9, loc="left")
     axes[0].set_ylabel("error (rms over trajectories)")

@@ -123,8 +123,8 @@ def blurring(counts: Sequence[int] = COUNTS) -> Table:
         told = ", ".join(f"{row['method']} {row['error']:.2g}" for row in ranked[:3])
         found.findings.append(f"{budget} evaluations: {told}; gddim-0 {_at(found, 'gddim-0', budget):.2g}")
     found.findings.append(
-        "the frames R and L are one here (the covariance is a number times the identity), so nothing turns; as the"
-        " blur ends high frequencies appear suddenly, and one-step methods see that sooner than multistep ones"
+        "the frames R and L are one here, since the covariance is a number times the identity: nothing turns, and with"
+        " exact scores one-step methods of order two and four need fewer evaluations than multistep ones"
     )
     return found
 

@@ -138,17 +138,19 @@ def draw_bend(table: Table, axes: Any) -> None:
 
 
 CONTENDERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    *SPLITTINGS[:5],
+    ("Euler", "euler", {}),
     ("Heun", "heun2", {}),
     ("RK4", "rk4", {}),
-    *((f"gDDIM-{q} (R)", f"gddim-{q}", {}) for q in range(4)),
-    ("gDDIM-PECE-2 (R)", "gddim-pece-2", {}),
-    ("gDDIM-0 (L)", "gddim-0", {"factor": "L"}),
-    ("gDDIM-2 (L)", "gddim-2", {"factor": "L"}),
+    *SPLITTINGS[1:5],
+    ("Strang by midpoint", "flow-splitting", {"inner": "midpoint"}),
+    *((f"gDDIM-{q}, R", f"gddim-{q}", {}) for q in range(4)),
+    ("gDDIM-PECE-2, R", "gddim-pece-2", {}),
+    ("gDDIM-0, L", "gddim-0", {"factor": "L"}),
+    ("gDDIM-2, L", "gddim-2", {"factor": "L"}),
     ("lambda-DDIM-II, 2", "lambda-ddim-2", {"rate": 2.0}),
     ("CVV, 0.5", "cvv", {"rate": 0.5}),
-    ("Strang by midpoint", "flow-splitting", {"inner": "midpoint"}),
 )
+FAMILIES = (3, 5, 5, 2, 2)  # neighbours in CONTENDERS: classical, split, frame R, frame L, conjugate
 
 
 def planar(count: int, seed: int = 0) -> Bench:
@@ -202,14 +204,16 @@ def budgets(evaluations: Sequence[int] = (10, 20, 50, 100), count: int = 256) ->
 
 
 def draw_budgets(table: Table, axes: Any) -> None:
-    """A panel for each measure, methods in one colour each."""
+    """A panel for each measure, families in one colour each."""
     low = {name: min(row[name] for row in table.rows if row[name] > 0) for name in ("error", "W2", "Frechet")}
     for axis, measure in zip(axes, low, strict=True):
-        for i, (label, _, _) in enumerate(CONTENDERS):
+        family = [(i, "os^Dv"[k]) for i, count in enumerate(FAMILIES) for k in range(count)]
+        for (label, _, _), (i, marker) in zip(CONTENDERS, family, strict=True):
             points = [(row["evaluations"], row[measure]) for row in table.where(method=label)]
-            points = [(x, min(y, 30.0)) for x, y in points if math.isfinite(y)]
-            style = ("-", "--")[i // len(COLOURS)]
-            axis.loglog(*zip(*points, strict=True), style, marker="o", color=COLOURS[i % len(COLOURS)], label=label)
+            points = [point for point in points if math.isfinite(point[1])]
+            if points:
+                colour = ("#8a939c", *COLOURS)[i]
+                axis.loglog(*zip(*points, strict=True), marker=marker, color=colour, label=label, linewidth=1)
         axis.set_ylim(low[measure] / 2, 4.0)
         _budgets(axis, [row["evaluations"] for row in table.rows])
         axis.set_title({"error": "trajectory error", "W2": "W2 of x", "Frechet": "Frechet distance of x"}[measure],
