@@ -270,7 +270,7 @@ def time_at_logsnr(process: Any, logsnr: float) -> float:
 
     >>> import odekit as ok
     >>> round(time_at_logsnr(ok.CLD(), 0.0), 4)
-    0.1548
+    0.1504
     """
     if is_isotropic(process):
         return float(process.time_at_logsnr(logsnr))

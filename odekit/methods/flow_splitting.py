@@ -202,4 +202,4 @@ def verlet(inner: Any = "midpoint") -> Method:
     return FlowSplitting("strang-bab", "position-momentum", inner, name="velocity-verlet")
 
 
-METHODS: dict[str, Callable[..., Method]] = {"flow-splitting": splitting, "velocity-verlet": verlet}
+METHODS: dict[str, Callable[..., Method]] = {"strang-linear-score": splitting, "velocity-verlet": verlet}

@@ -269,7 +269,7 @@ def test_every_carrier_has_the_splitting_of_linear_part_and_score():
         errors = []
         for steps in (160, 320):
             grid = torch.linspace(0.7, 0.2, steps + 1, dtype=torch.float64)
-            errors.append((ok.solve(flow, x, "flow-splitting", grid, inner="midpoint") - exact).norm().item())
+            errors.append((ok.solve(flow, x, "strang-linear-score", grid, inner="midpoint") - exact).norm().item())
         assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.15)
 
 
@@ -294,10 +294,14 @@ PROVED = {
     "rvv": ("rvv", {}, 1),
     "repair": ("velocity-verlet", {}, 2),
     "Verlet by Euler": ("velocity-verlet", {"inner": "euler"}, 1),
-    "Ruth by Kutta": ("flow-splitting", {"scheme": "ruth-3", "parts": "position-momentum", "inner": "kutta3"}, 3),
-    "Ruth by midpoint": ("flow-splitting", {"scheme": "ruth-3", "parts": "position-momentum", "inner": "midpoint"}, 2),
-    "Suzuki by rk4": ("flow-splitting", {"scheme": "suzuki-4", "parts": "position-momentum"}, 4),
-    "Strang": ("flow-splitting", {}, 2),
+    "Ruth by Kutta": ("strang-linear-score", {"scheme": "ruth-3", "parts": "position-momentum", "inner": "kutta3"}, 3),
+    "Ruth by midpoint": (
+        "strang-linear-score",
+        {"scheme": "ruth-3", "parts": "position-momentum", "inner": "midpoint"},
+        2,
+    ),
+    "Suzuki by rk4": ("strang-linear-score", {"scheme": "suzuki-4", "parts": "position-momentum"}, 4),
+    "Strang": ("strang-linear-score", {}, 2),
 }
 
 
@@ -462,7 +466,7 @@ def test_on_an_oscillator_they_are_the_classical_methods(name, order):
 
 @pytest.mark.parametrize(
     ("name", "evaluations"),
-    [("nse", 2), ("rse", 1), ("nvv", 3), ("rvv", 2), ("velocity-verlet", 6), ("flow-splitting", 4)]
+    [("nse", 2), ("rse", 1), ("nvv", 3), ("rvv", 2), ("velocity-verlet", 6), ("strang-linear-score", 4)]
     + [("lambda-ddim-1", 1), ("lambda-ddim-2", 1), ("cse", 1), ("cvv", 2)],
 )
 def test_evaluations_a_step(name, evaluations):
@@ -471,7 +475,7 @@ def test_evaluations_a_step(name, evaluations):
     assert method.evaluations == evaluations and plan.evaluations == 5 * evaluations and plan.registers == 1
 
 
-@pytest.mark.parametrize("name", ["rvv", "velocity-verlet", "flow-splitting", "lambda-ddim-2", "cvv"])
+@pytest.mark.parametrize("name", ["rvv", "velocity-verlet", "strang-linear-score", "lambda-ddim-2", "cvv"])
 def test_plans_have_digits_and_gradients(name):
     flow = flow_of(prediction="l-noise")
     exact = ok.plan(name, flow, UNEVEN[:3], precision=30).dense().output
@@ -507,7 +511,7 @@ def test_a_drift_that_varies_is_split_too():
     x = states(4)
     exact = ok.solve(flow, x, "verner6", torch.linspace(0.7, 0.2, 33, dtype=torch.float64))
     for method, steps, order in (
-        (methods.get("flow-splitting", inner="midpoint"), 20, 2),
+        (methods.get("strang-linear-score", inner="midpoint"), 20, 2),
         (methods.get("velocity-verlet"), 16, 2),
         (methods.get("rvv"), 128, 1),
         (methods.get("lambda-ddim-1", rate=1.0), 128, 1),
@@ -531,7 +535,7 @@ REFUSED = {
     ),
     "a plain field": (lambda: ok.plan("nse", ok.VectorField(lambda x, t: -x), UNEVEN), "CLD, PSLD"),
     "a field without a process": (
-        lambda: ok.plan("flow-splitting", ok.VectorField(lambda x, t: -x), UNEVEN),
+        lambda: ok.plan("strang-linear-score", ok.VectorField(lambda x, t: -x), UNEVEN),
         "ProbabilityFlow",
     ),
     "momenta of VP": (
