@@ -16,7 +16,7 @@ import torch
 
 from odekit.exceptions import PredictionError
 from odekit.expressions import FLOAT64, Field
-from odekit.fields.predictions import Prediction, conversion, prediction
+from odekit.fields.predictions import Prediction, conversion, prediction, scalar_prediction
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ class Coordinates:
         self.oracle = oracle or flow.model
         self.numbers = numbers
         self.source = prediction(flow.prediction)
-        self.prediction = prediction(into)
+        self.prediction = scalar_prediction(into, self.process)
         if self.process is None and self.prediction.name != "velocity":
             raise PredictionError(
                 f"{flow!r} is a plain field: it has no {self.prediction.name} prediction; use a ProbabilityFlow, "

@@ -8,7 +8,7 @@ import torch
 
 from odekit.exceptions import PredictionError
 from odekit.fields import predictions
-from odekit.fields.matrix import MatrixModel, is_isotropic
+from odekit.fields.matrix import MatrixModel, is_isotropic, require_states
 from odekit.fields.operator_predictions import (
     OPERATOR_PREDICTIONS,
     OperatorPrediction,
@@ -38,15 +38,16 @@ class ProbabilityFlow:
         if not (hasattr(process, "logsnr") or hasattr(process, "transition")):
             raise PredictionError(f"a flow needs a process, such as odekit.VP(); got {process!r:.60}")
         self.process = process
-        self._prediction = predictions.prediction(prediction)
         self.target = target_or_model if hasattr(target_or_model, "score") else None
         if self.target is None and not callable(target_or_model):
             raise PredictionError(
                 f"a flow needs a target with a score or a model(x, t); got {type(target_or_model).__name__}"
             )
         exact = TargetModel
-        if not is_isotropic(process):
-            self._prediction, exact = operator_prediction(self._prediction, process), MatrixModel
+        if is_isotropic(process):
+            self._prediction = predictions.scalar_prediction(prediction, process)
+        else:
+            self._prediction, exact = operator_prediction(predictions.prediction(prediction), process), MatrixModel
         self.model: Callable = exact(process, self.target, self._prediction) if self.target else target_or_model
         self.shape = getattr(getattr(self.model, "marginals", self.target), "shape", ())
 
@@ -59,6 +60,7 @@ class ProbabilityFlow:
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
         """dx/dt at states x (B, *shape) and process time t."""
+        require_states(self.process, x)
         if isinstance(self.model, MatrixModel):
             return self.model.velocity(x, t)
         N = self.model(x, torch.as_tensor(t, dtype=torch.float64))

@@ -23,6 +23,15 @@ def is_isotropic(process: Any) -> bool:
     return getattr(process, "carrier", "scalar") == "scalar"
 
 
+def require_states(process: Any, x: Any) -> None:
+    """Raises OperatorError unless x is a state of a process that has a form for them: (B, 2, *shape), (B, *shape).
+
+    A model of one's own may take any shape, and the velocity's coefficients are numbers: nothing else would notice.
+    """
+    if not is_isotropic(process):
+        process.check_states(x)
+
+
 class Acting:
     """An operator in front of states (B, *shape) and rows: a product applies it.
 

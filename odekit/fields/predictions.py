@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from odekit.exceptions import PredictionError, unknown
 from odekit.expressions import field_of, parse
@@ -165,3 +166,14 @@ def prediction(name: str | Prediction | OperatorPrediction) -> Prediction | Oper
     if name not in known:
         raise unknown("prediction", name, known)
     return known[name]
+
+
+def scalar_prediction(name: str | Prediction | OperatorPrediction, process: Any) -> Prediction:
+    """The prediction called ``name`` on a process whose coefficients are numbers; one of operators is refused."""
+    found = prediction(name)
+    if isinstance(found, OperatorPrediction):
+        raise PredictionError(
+            f"the prediction {found.name!r} has operators for coefficients, those of {process!r:.60} are numbers:"
+            " expected a name or a Prediction(name, P, Q)"
+        )
+    return found

@@ -13,6 +13,7 @@ from odekit import engine
 from odekit.engine import Segment
 from odekit.exceptions import DivergenceError, ModelError, OdekitError
 from odekit.expressions import FLOAT64, Field, mpfield
+from odekit.fields.matrix import require_states
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,9 @@ class Plan:
         """
         if not (torch.is_tensor(x) and x.is_floating_point() and x.ndim >= 1):
             raise OdekitError(f"the start must be a floating-point tensor (B, *shape); got {_described(x)}")
+        require_states(self.process, x)
+        if len(self.form) == 2 and x.shape[1:2] != (2,):
+            raise OdekitError(f"the plan's coefficients are 2x2 blocks on (B, 2, *shape); got {_described(x)}")
         if self.draws and noise is None:
             raise OdekitError(f"this plan draws noise {self.draws} times: give noise=, a function of the draw's number")
         ask = self._bound(model, differentiable)

@@ -9,6 +9,7 @@ import torch
 
 from odekit import grids, methods
 from odekit.exceptions import OdekitError
+from odekit.fields.matrix import require_states
 from odekit.plan.build import ends_noise_free, segments
 from odekit.plan.program import Plan
 from odekit.plan.rows import flatten
@@ -103,5 +104,6 @@ def _check_state(flow, x: Any) -> None:
     shape = tuple(getattr(flow, "shape", ()))
     if shape and tuple(x.shape[1:]) != shape:
         raise OdekitError(f"the start has shape {tuple(x.shape)}; expected (B, {', '.join(map(str, shape))})")
+    require_states(flow.process, x)
     if not torch.isfinite(x).all():
         raise OdekitError("the start holds NaN or inf")
