@@ -142,7 +142,7 @@ CONTENDERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("Heun", "heun2", {}),
     ("RK4", "rk4", {}),
     *SPLITTINGS[1:5],
-    ("Strang by midpoint", "flow-splitting", {"inner": "midpoint"}),
+    ("Strang by midpoint", "strang-linear-score", {"inner": "midpoint"}),
     *((f"gDDIM-{q}, R", f"gddim-{q}", {}) for q in range(4)),
     ("gDDIM-PECE-2, R", "gddim-pece-2", {}),
     ("gDDIM-0, L", "gddim-0", {"factor": "L"}),
