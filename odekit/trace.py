@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from odekit.exceptions import TraceError, unknown
+from odekit.fields.matrix import prediction_on
 from odekit.interop.blackbox import COARSENESS, Run, observe
 from odekit.plan.dense import EPSILON, as_array
 from odekit.plan.program import Plan
@@ -34,7 +35,7 @@ LARGE, SMALL = 2**10, 2.0**-20
 def trace(
     sampler: Any,
     shape: tuple[int, ...] = (),
-    carrier: str = "scalar",
+    carrier: str | None = None,
     dtype: torch.dtype | None = None,
     times: str | Callable = "process",
     process: Any = None,
@@ -48,8 +49,9 @@ def trace(
     own time), "kappa" (sigma/alpha, EDM's sigma), "logsnr", or a function to process time. ``prediction`` is what the
     model is taken to return. Normal draws of whole batches become the plan's noise registers, in the order in which
     they are made. ``carrier`` says what coefficients are: "scalar", "block" (matrices on the two channels of states
-    (B, 2, *shape)) or "diagonal" (a number a component). Raises TraceError for a sampler that is no straight-line
-    program of that carrier.
+    (B, 2, *shape)) or "diagonal" (a number a component); by default those of the process, as is the ``shape``. Raises
+    TraceError for a sampler that is no straight-line program of that carrier, and for a carrier that is not the
+    process's.
 
     The plan's ``precision`` is the coarsest in use: the dtype the state is computed in, or the grain of the numbers
     that pass by. Float32 tables among float64 states are seen, also as python floats; not so what was read from them
@@ -64,7 +66,7 @@ def trace(
     >>> found.evaluations, found.registers
     (4, 1)
     """
-    if carrier not in CARRIERS:
+    if carrier not in (None, *CARRIERS):
         raise unknown("carrier", carrier, CARRIERS)
     known, precision, state_scale, name = None, None, (1.0, 1.0), getattr(sampler, "__name__", type(sampler).__name__)
     if hasattr(sampler, "set_timesteps") and hasattr(sampler, "step"):
@@ -78,18 +80,32 @@ def trace(
         process, prediction, state_scale = sampler.process, sampler.prediction, sampler.state_scale
         name, precision = sampler.name, sampler.precision if isinstance(sampler.precision, str) else "float64"
         carrier = tuple(CARRIERS)[len(sampler.form)]
-        shape = shape or {"scalar": (), "diagonal": sampler.form, "block": (2,)}[carrier]
+        shape = shape or (sampler.form[:1] if process is None else ())
         known, sampler = as_array(sampler.times), _with_draws(sampler)
     elif not callable(sampler):
         raise TraceError(f"a sampler is a function (model, x) or a scheduler; got a {type(sampler).__name__}")
-    if carrier == "block" and shape[:1] != (2,):
-        raise TraceError(f"states of the carrier 'block' are (B, 2, ...): expected shape=(2, ...), got {tuple(shape)}")
-    audit = _Audit(_runner(sampler, grid), tuple(shape), dtype or torch.float64, carrier)
+    prediction_on(process, prediction)
+    carrier, shape = _states(carrier, tuple(shape), process)
+    audit = _Audit(_runner(sampler, grid), shape, dtype or torch.float64, carrier)
     rows, run = audit.rows, audit.reference
     precision = precision or max(run.arithmetic, run.grain, key=COARSENESS.index)
     moments = _moments(run.times, times, process) if known is None else known
     segments = realised(rows, run.kinds, moments, audit.epsilon)
     return Plan(tuple(segments), prediction, process, state_scale, precision, name)
+
+
+def _states(carrier: str | None, shape: tuple[int, ...], process: Any) -> tuple[str, tuple[int, ...]]:
+    """The carrier and what one sample looks like, by default the process's."""
+    own = getattr(process, "carrier", "scalar")
+    if process is not None and carrier not in (None, "scalar", own):
+        expected = " or ".join(repr(known) for known in dict.fromkeys(("scalar", own)))
+        raise TraceError(f"carrier {carrier!r} on {process!r:.60}, whose coefficients are {own}: expected {expected}")
+    carrier = carrier or own
+    if not shape:
+        shape = {"scalar": (), "diagonal": getattr(process, "shape", ()), "block": (2,)}[own]
+    if "block" in (carrier, own) and shape[:1] != (2,):
+        raise TraceError(f"states of the carrier 'block' are (B, 2, ...): expected shape=(2, ...), got {shape}")
+    return carrier, shape
 
 
 def _with_draws(plan: Plan) -> Callable:

@@ -8,11 +8,10 @@ import torch
 
 from odekit.exceptions import PredictionError
 from odekit.fields import predictions
-from odekit.fields.matrix import MatrixModel, is_isotropic, require_states
+from odekit.fields.matrix import MatrixModel, is_isotropic, prediction_on, require_states
 from odekit.fields.operator_predictions import (
     OPERATOR_PREDICTIONS,
     OperatorPrediction,
-    operator_prediction,
     semilinear,
 )
 from odekit.fields.predictions import Prediction
@@ -43,11 +42,8 @@ class ProbabilityFlow:
             raise PredictionError(
                 f"a flow needs a target with a score or a model(x, t); got {type(target_or_model).__name__}"
             )
-        exact = TargetModel
-        if is_isotropic(process):
-            self._prediction = predictions.scalar_prediction(prediction, process)
-        else:
-            self._prediction, exact = operator_prediction(predictions.prediction(prediction), process), MatrixModel
+        self._prediction = prediction_on(process, prediction)
+        exact = TargetModel if is_isotropic(process) else MatrixModel
         self.model: Callable = exact(process, self.target, self._prediction) if self.target else target_or_model
         self.shape = getattr(getattr(self.model, "marginals", self.target), "shape", ())
 

@@ -14,6 +14,7 @@ from odekit.exceptions import PredictionError
 from odekit.expressions import FLOAT64, Field
 from odekit.fields.coordinates import Coordinates, Instant
 from odekit.fields.operator_predictions import OperatorPrediction, conversion, operator_prediction
+from odekit.fields.predictions import Prediction, scalar_prediction
 from odekit.fields.predictions import prediction as resolve
 from odekit.operators import Operator
 
@@ -21,6 +22,11 @@ from odekit.operators import Operator
 def is_isotropic(process: Any) -> bool:
     """Whether coefficients of a process (None: a plain field) are numbers."""
     return getattr(process, "carrier", "scalar") == "scalar"
+
+
+def prediction_on(process: Any, name: Any) -> Prediction | OperatorPrediction:
+    """The prediction called ``name`` on a process: of numbers, or of operators where its coefficients are."""
+    return scalar_prediction(name, process) if is_isotropic(process) else operator_prediction(resolve(name), process)
 
 
 def require_states(process: Any, x: Any) -> None:

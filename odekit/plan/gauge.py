@@ -11,10 +11,9 @@ import torch
 
 from odekit.engine import Segment
 from odekit.exceptions import OdekitError, PredictionError
-from odekit.fields.matrix import is_isotropic
+from odekit.fields.matrix import is_isotropic, prediction_on
 from odekit.fields.operator_predictions import conversion as operator_conversion
-from odekit.fields.operator_predictions import operator_prediction
-from odekit.fields.predictions import conversion, prediction, scalar_prediction
+from odekit.fields.predictions import conversion, prediction
 from odekit.operators import Block, Diagonal
 from odekit.plan.carriers import composed, embedded, flat, folded, valued, widest
 from odekit.plan.dense import EPSILON, as_array, live, whole
@@ -201,12 +200,11 @@ def _converted(segment: Segment, plan: Plan, into: Any) -> Segment:
 
 def _conversion(segment: Segment, plan: Plan, into: Any) -> tuple[tuple, tuple[int, ...]]:
     """(C, D) with N_old = C N_new + D y at the times of a segment, and the form of its coefficients afterwards."""
-    form, names = tuple(segment.outputs.shape[3:]), (into, plan.prediction)
+    form = tuple(segment.outputs.shape[3:])
+    new, old = (prediction_on(plan.process, name) for name in (into, plan.prediction))
     if is_isotropic(plan.process):
-        new, old = (scalar_prediction(name, plan.process) for name in names)
         return conversion(new, old, plan.process, segment.times), form
-    pair = (operator_prediction(prediction(name), plan.process) for name in names)
-    operators = operator_conversion(*pair, plan.process, segment.times)
+    operators = operator_conversion(new, old, plan.process, segment.times)
     carrier = widest(operators)
     form = form or tuple(carrier.value.shape[segment.times.ndim :])
     like = carrier if carrier.own_axes else Block([[1, 0], [0, 1]]) if len(form) == 2 else Diagonal([1.0] * form[0])
