@@ -134,8 +134,14 @@ def test_both_plans_run_alike():
 
 
 MUTANTS = {
-    "a last half step a millionth too long": (lambda s, u, ts: rvv(s, u, ts, last=1 + 1e-6), r"evaluation 2 takes .*entry 1, 1"),
-    "another mass in the first half step": (lambda s, u, ts: rvv(s, u, ts, M=0.26), r"evaluation 1 .*N_0 \(entry 1, 1\)"),
+    "a last half step a millionth too long": (
+        lambda s, u, ts: rvv(s, u, ts, last=1 + 1e-6),
+        r"evaluation 2 takes .*entry 1, 1",
+    ),
+    "another mass in the first half step": (
+        lambda s, u, ts: rvv(s, u, ts, M=0.26),
+        r"evaluation 1 .*N_0 \(entry 1, 1\)",
+    ),
     "no time correction": (lambda s, u, ts: rvv(s, u, ts, late=False), "evaluation 1 is at time 0.8"),
     "momentum for position": (lambda s, u, ts: rvv(lambda x, t: s(x, t).flip(1), u, ts), "evaluation 1 "),
 }
