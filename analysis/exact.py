@@ -183,8 +183,10 @@ def exact_problem(case: Case) -> ExactProblem:
         exact = of_problem(ok.problems.get(case.problem), case.grid)
         exact.share = case.share
         return exact
-    process = ok.processes.get(case.process, **dict(case.parameters))
-    flow = ok.ProbabilityFlow(process, ok.targets.get(case.problem), prediction=case.prediction)
+    target = ok.targets.get(case.problem)
+    signal = {"shape": target.shape} if case.process == "blurring" else {}
+    process = ok.processes.get(case.process, **signal, **dict(case.parameters))
+    flow = ok.ProbabilityFlow(process, target, prediction=case.prediction)
     t_start, t_end = (time_at_logsnr(process, value) for value in (case.logsnr_start, case.logsnr_end))
     about = {
         "process": case.process_name,

@@ -57,7 +57,7 @@ class Case:
     @property
     def share(self) -> float:
         """How many evaluations a ladder here may spend, in units of what it may on the default cases."""
-        return 0.12 if self.process in MATRIX else 1.0 if self.process else 2.0
+        return {"": 2.0, "cld": 0.16, "psld": 0.16, "blurring": 0.3}.get(self.process, 1.0)
 
     def description(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,15 +71,11 @@ def default_cases() -> list[Case]:
 
 def matrix_cases(*processes: str) -> list[Case]:
     """The cases on processes with operators for coefficients, all of them unless told which."""
-    planar = {"prediction": "score", "problem": "trio", "grid": "time-quadratic", "batch": FEWER}
-    damped = (("Gamma", 0.5), ("nu", 2.5))
-    found = [
-        Case("psld", parameters=damped, **planar),
-        Case("cld", **planar),
-        Case("psld", **planar),
-        Case("blurring", **planar, parameters=(("shape", (2,)), ("blur", 0.5))),
+    own = {"blurring": (("blur", 0.5),)}  # of signals of two samples, as the mixture has them
+    return [
+        Case(process, "score", "trio", "time-quadratic", batch=FEWER, parameters=own.get(process, ()))
+        for process in processes or MATRIX
     ]
-    return [case for case in found if case.process in (processes or MATRIX)]
 
 
 def own_cases(method: Any) -> list[Case]:
@@ -95,7 +91,8 @@ def own_cases(method: Any) -> list[Case]:
     little, velocity Verlet's error of order one has so small a factor that it looks like order two for long.
     """
     if isinstance(method, PhaseSplitting | FlowSplitting | Conjugate):
-        return matrix_cases("psld", "cld")
+        found = matrix_cases("psld", "cld")
+        return [replace(found[0], parameters=(("Gamma", 0.5), ("nu", 2.5))), *found]
     if getattr(method, "prediction", None) in FRAMES:
         return matrix_cases()
     if method.family != "splitting":
