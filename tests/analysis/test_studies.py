@@ -131,7 +131,8 @@ class TestOrdersOnMatrices:
         assert (study.verdict, round(study.slope)) == ("pass", order)
 
     def test_gddim_has_its_order_where_coefficients_are_matrices(self):
-        study = convergence("gddim-1", own_cases(ok.methods.get("gddim-1"))[0], kind="formula")
+        (case,) = matrix_cases("blurring")  # where scores cost least; on CLD errors are held against printed ones above
+        study = convergence("gddim-1", case, kind="formula")
         assert study.verdict == "pass" and study.slope == pytest.approx(2, abs=0.1)
 
     def test_the_case_of_a_process_by_name(self):
