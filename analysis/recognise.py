@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from analysis.exact import ExactProblem
-from odekit.exceptions import OdekitError, TraceError
+from odekit.exceptions import GridError, OdekitError, TraceError
 from odekit.plan.dense import live, whole
 from odekit.plan.realisation import equilibrated
 
@@ -41,9 +41,7 @@ def recognise(sampler: Callable, exact: ExactProblem, steps: int = 6) -> tuple[s
         findings.append(f"{wasted} of {len(alive)} evaluations on a grid of {steps} steps do not reach the result")
     if names := _equal(traced, uneven, exact):
         return names[0], [f"the same method as {', '.join(names)} (equal tables on three uneven grids)", *findings]
-    clocks = EVEN if exact.field.process is not None else {}
-    for clock, grid in clocks.items():
-        even = _named_grid(grid, exact, steps)
+    for clock, even in _even(exact, steps):
         if names := _equal([_traced(sampler, exact, even)], [even], exact):
             found = f"equals {', '.join(names)} on equal steps in {clock}, and no known method on uneven ones"
             return names[0], [found, *findings]
@@ -77,11 +75,16 @@ def parting(traced: Any, name: str, grid: torch.Tensor, tolerance: float = 1e-4)
         rows.append(whole(dense)[np.ix_([*np.flatnonzero(alive), -1], [0, *(1 + np.flatnonzero(alive))])])
     if rows[0].shape != rows[1].shape:
         return None
-    scale, columns = equilibrated(np.maximum(*map(np.abs, rows)))
-    gaps = (np.abs(rows[0] - rows[1]) / scale[:, None] / columns).max(axis=1)
+    scale, columns = equilibrated(np.maximum(*(_sizes(np.abs(part)) for part in rows)))
+    gaps = (_sizes(np.abs(rows[0] - rows[1])) / scale[:, None] / columns).max(axis=1)
     off = np.flatnonzero(gaps > tolerance)
     n = len(gaps) - 1
     return (int(off[0]) if len(off) else n + 1), n
+
+
+def _sizes(table: np.ndarray) -> np.ndarray:
+    """Numbers for a table of sizes (R, C, *own): the largest entry of each operator."""
+    return table.reshape(*table.shape[:2], -1).max(axis=2)
 
 
 def _traced(sampler: Callable, exact: ExactProblem, times: torch.Tensor) -> Any:
@@ -144,10 +147,13 @@ def _known() -> dict[str, Any]:
     return known
 
 
-def _named_grid(name: str, exact: ExactProblem, steps: int) -> torch.Tensor:
+def _even(exact: ExactProblem, steps: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Equal steps in every clock that the process has."""
     import odekit as ok
 
-    return ok.grid(name, exact.field.process, steps, t_start=exact.t_start, t_end=exact.t_end)
+    for clock, name in EVEN.items() if exact.field.process is not None else ():
+        with contextlib.suppress(GridError):
+            yield clock, ok.grid(name, exact.field.process, steps, t_start=exact.t_start, t_end=exact.t_end)
 
 
 def _uneven(exact: ExactProblem, steps: int, seed: int) -> torch.Tensor:

@@ -138,9 +138,9 @@ def _schedule(name: str) -> Any:
 
 def _ends(name: str, over: Any, needs: str, t_start: Any, t_end: Any) -> tuple[Any, float, float]:
     """The process (None for an interval) and both ends, checked."""
+    simple = ", ".join(repr(key) for key, entry in SCHEDULES.items() if entry.needs == "interval")
     if isinstance(over, (tuple, list)):
         if needs != "interval":
-            simple = ", ".join(repr(key) for key, entry in SCHEDULES.items() if entry.needs == "interval")
             raise GridError(f"grid {name!r} needs a process; an interval (t0, t1) is divided by {simple}")
         if len(over) != 2 or t_start is not None or t_end is not None:
             raise GridError(f"an interval states both of its ends, (t0, t1), and no t_start= or t_end=; got {over!r}")
@@ -151,6 +151,11 @@ def _ends(name: str, over: Any, needs: str, t_start: Any, t_end: Any) -> tuple[A
         process = over
         if needs == "table" and not _levels(process):
             raise GridError(f"grid {name!r} spaces training indices: it needs a tabulated process (DiscreteVP)")
+        if needs == "process" and getattr(process, "carrier", "scalar") != "scalar":
+            raise GridError(
+                f"grid {name!r} spaces alpha and sigma, numbers that {process.name!r} has none of (its coefficients are"
+                f" operators); it is divided in t, by {simple}"
+            )
         if needs == "table" and (t_start is not None or t_end is not None):
             raise GridError(f"grid {name!r} spaces the whole table and takes no t_start= or t_end=; use 'time-uniform'")
         ends = (process.t_max if t_start is None else t_start, process.t_min if t_end is None else t_end)
@@ -167,7 +172,8 @@ def _ends(name: str, over: Any, needs: str, t_start: Any, t_end: Any) -> tuple[A
 def _clean_end(name: str, process: Any, end: float) -> float:
     """The time where the process has no noise; refused where there is none or the grid ends there anyway."""
     where = "an interval" if process is None else repr(process.name)
-    time = math.nan if process is None else float(process.time_at_kappa(0.0))
+    scalar = hasattr(process, "time_at_kappa")  # no interval, and no process whose coefficients are operators
+    time = float(process.time_at_kappa(0.0)) if scalar else math.nan
     if not (math.isfinite(time) and float(process.sigma(time)) == 0.0):
         raise GridError(f"grid {name!r} cannot end with final='zero': {where} has no time with sigma = 0")
     if time == end:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from odekit import grids
+from odekit.exceptions import GridError
 from odekit.grids import grid
 from odekit.grids.closed import SCHEDULES
-from odekit.processes import EDM, VE, VP, Cosine, DiscreteVP, RectifiedFlow, SubVP
+from odekit.processes import EDM, PSLD, VE, VP, Blurring, Cosine, DiscreteVP, RectifiedFlow, SubVP
 
 BETAS = torch.linspace(1e-4**0.5, 0.02**0.5, 1000, dtype=torch.float64).square().tolist()
 PROCESSES = [VP(), SubVP(), Cosine(), VE(), EDM(), RectifiedFlow(t_min=0.01, t_max=0.99), DiscreteVP(BETAS)]
@@ -75,3 +76,20 @@ def test_published_ranges_of_the_linear_schedule():
 def test_time_outside_the_process_is_refused():
     with pytest.raises(ValueError, match="outside the range"):
         grid("time-uniform", Cosine(), 4, t_start=math.pi)
+
+
+@pytest.mark.parametrize("process", [PSLD(), Blurring(shape=(4,))], ids=lambda p: p.name)
+@pytest.mark.parametrize("name", grids.names())
+def test_processes_with_operators_are_divided_in_t_alone(process, name):
+    """Alpha and sigma are no numbers there: a schedule in them is refused in a line that names those in t."""
+    if name.startswith("time-"):
+        assert len(grid(name, process, 5)) == 6
+        return
+    with pytest.raises(GridError, match="time-uniform|needs a tabulated process") as refusal:
+        grid(name, process, 5)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_process_with_operators_has_no_clean_end():
+    with pytest.raises(GridError, match="no time with sigma = 0"):
+        grid("time-uniform", PSLD(), 5, final="zero")

@@ -181,6 +181,25 @@ def test_draws_are_registers():
     assert torch.allclose(amplitude, expected, rtol=1e-12, atol=1e-15)
 
 
+def test_they_are_recognised():
+    """By their tables on three uneven grids, among all methods of the catalogue; a mutant is told its place."""
+    from analysis.exact import ExactProblem
+    from analysis.recognise import parting, recognise
+
+    flow = flow_of(PSLD())
+    grid = torch.linspace(1.0, 0.05, 7, dtype=torch.float64)
+    problem = ExactProblem(flow, torch.ones(3, 2, 1, dtype=torch.float64), 1.0, 0.05, lambda n: grid, {})
+    assert recognise(rvv, problem) == ("rvv", ["the same method as rvv (equal tables on three uneven grids)"])
+
+    def mutant(score, u, times):
+        return rvv(score, u, times, last=1.01)
+
+    name, (found,) = recognise(mutant, problem)
+    assert name == "rvv" and "nearest is rvv: evaluation 2 takes" in found and "entry 1, 1" in found
+    places = [parting(ok.trace(s, grid=grid, process=PSLD(), prediction="score"), "rvv", grid) for s in (mutant, rvv)]
+    assert places == [(2, 12), (13, 12)]
+
+
 # ------------------------------------------------------------ a number a component
 
 
