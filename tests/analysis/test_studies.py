@@ -176,6 +176,10 @@ class TestWriting:
         with pytest.raises(UnknownNameError, match="one-step"):
             draw_studies(["one-stp"], tmp_path)
 
+    def test_the_command_refuses_it_too(self, capsys):
+        assert main(["figures", "--study", "one-stp"]) == 2
+        assert "did you mean 'one-step'" in capsys.readouterr().err
+
     def test_slopes_of_what_blew_up_are_no_numbers(self):
         assert math.isnan(slope((10, 20), (math.nan, 1.0)))
         assert "-" in Table("x", "x", [{"error": math.nan}]).markdown()
