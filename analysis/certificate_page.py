@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import jinja2
-
 from analysis.order import FAIL, PASS, UNDETERMINED
-from analysis.report import error_text, order_text, versions
+from analysis.report import rendered, versions
 from analysis.svg import Series, convergence_plot
 from odekit.exceptions import OdekitError
 
@@ -22,15 +20,8 @@ LONGEST = 60  # characters of a coefficient in the table
 
 def as_html(page: Any) -> str:
     """The page of an `analysis.certify.CertificatePage`: style and figures inline, nothing fetched."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(order=order_text, error=error_text)
-    return environment.get_template("certificate.html.j2").render(
+    return rendered(
+        "certificate.html.j2",
         page=page,
         claim=None if page.claim is None else str(page.claim),
         properties=page.algebra.rows() if page.algebra else [],

@@ -46,8 +46,8 @@ def write_report(document: Mapping[str, Any], folder: str | Path) -> Path:
     return folder / "index.html"
 
 
-def build_page(document: Mapping[str, Any]) -> str:
-    """The report as one self-contained HTML text: style and figures inline, nothing fetched."""
+def rendered(template: str, **values: Any) -> str:
+    """A page from a template of this package: what it names must be there, and text is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis"),
         autoescape=True,
@@ -56,6 +56,11 @@ def build_page(document: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(order=order_text, error=error_text, anchor=anchor, interval=interval_text)
+    return environment.get_template(template).render(**values)
+
+
+def build_page(document: Mapping[str, Any]) -> str:
+    """The report as one self-contained HTML text: style and figures inline, nothing fetched."""
     results = list(document["results"])
     cases = {_case(row): _Case(row) for row in results}
     methods = [_Section(about, results) for about in _about(document)]
@@ -63,7 +68,8 @@ def build_page(document: Mapping[str, Any]) -> str:
     families: dict[str, list[_Section]] = {}
     for one in methods:
         families.setdefault(one.family, []).append(one)
-    return environment.get_template("report.html.j2").render(
+    return rendered(
+        "report.html.j2",
         methods=methods,
         families=families,
         counts={verdict: sum(one.verdict == verdict for one in methods) for verdict in MARKS},

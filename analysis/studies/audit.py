@@ -205,21 +205,15 @@ def write_audit(found: Mapping[str, Any], folder: str | Path) -> Path:
 
 def audit_page(found: Mapping[str, Any]) -> str:
     """The audit as one self-contained HTML text."""
-    import jinja2
+    from analysis.report import rendered
 
-    from analysis.report import error_text, order_text
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    environment.filters.update(order=order_text, error=error_text)
     groups: dict[str, list[Row]] = {}
     refusals: dict[str, list[Row]] = {}
     for row in found["audit"]:
         (refusals if row["refused"] and row["order"] is None else groups).setdefault(row["package"], []).append(row)
     rows = [row for group in groups.values() for row in group]
-    return environment.get_template("audit.html.j2").render(
+    return rendered(
+        "audit.html.j2",
         found=found,
         groups=groups,
         refusals=refusals,
