@@ -255,6 +255,12 @@ class _Audit:
         pairs = zip(self._outcomes(self.reference), self._outcomes(small), strict=True)
         return small.kinds == self.reference.kinds and all(torch.equal(x * factor, y) for (_, x), (_, y) in pairs)
 
+    def _carried(self) -> str:
+        """What coefficients are not, and what is near."""
+        kinds = {"scalar": "scalars", "block": "2x2 blocks on the channels", "diagonal": "numbers a component"}
+        near = "; if they are 2x2 blocks, process= or carrier= says so" if self.shape[:1] == (2,) else ""
+        return f"its coefficients are no {kinds[self.carrier]}{near if self.carrier == 'scalar' else ''}"
+
     def _named(self, what: str, from_nothing: bool) -> str:
         """What makes ``what`` another thing than a fixed linear combination, found out by further runs."""
         first = self.reference
@@ -268,7 +274,7 @@ class _Audit:
         if not _equal(first, self._random(batch=1), batch=1):
             return f"{what} mixes the samples of a batch: its result depends on which samples are together"
         if what in self.uneven:
-            return f"{what} treats the elements of a sample differently: its coefficients are no scalars"
+            return f"{what} treats the elements of a sample differently: {self._carried()}"
         if from_nothing:
             return f"{what} contains a constant: the sampler is affine, not linear"
         if self._departure(self._random(self.small / self.large))[0] is None:
@@ -277,7 +283,7 @@ class _Audit:
                 "thresholding=False) to trace the linear solver under it"
             )
         if self._departure(self._random(constant=True))[0] is None:
-            return f"{what} mixes the elements of a sample: its coefficients are no scalars"
+            return f"{what} mixes the elements of a sample: {self._carried()}"
         return f"{what} is no fixed linear combination of what came before: a nonlinear step"
 
 

@@ -125,6 +125,17 @@ def test_states_of_any_shape_give_the_same_plan():
     assert ok.same(bare, wide)
 
 
+def test_single_precision_is_seen_and_allowed_for():
+    planned = ok.plan("rvv", flow_of(PSLD()), UNEVEN)
+    for last, equal in ((1.0, True), (1.001, False)):
+
+        def sampler(score, u, times, *, last=last):
+            return rvv(score, u.float(), times, last)
+
+        traced = ok.trace(sampler, grid=UNEVEN, process=PSLD(), prediction="score")
+        assert traced.precision == "float32" and bool(ok.same(traced, planned)) is equal
+
+
 def test_both_plans_run_alike():
     process = PSLD()
     flow = ok.ProbabilityFlow(process, ok.GaussianMixture([[-1.0], [1.2]], [0.4, 0.5], [0.4, 0.6]), "score")
@@ -259,6 +270,20 @@ REFUSED = {
     "numbers where matrices are": (
         lambda: ok.trace(rvv, (2,), "scalar", grid=UNEVEN, process=PSLD(), prediction="score"),
         "its coefficients are no scalars",
+    ),
+    "no process": (
+        lambda: ok.trace(rvv, (2,), grid=UNEVEN),
+        "its coefficients are no scalars; if they are 2x2 blocks, process= or carrier= says so$",
+    ),
+    "a matrix for every position": (
+        lambda: ok.trace(
+            lambda m, u: u + m(u, 0.5).flip(1) * torch.arange(3.0), (2, 3), process=PSLD(), prediction="score"
+        ),
+        "differently: its coefficients are no 2x2 blocks on the channels$",
+    ),
+    "frequencies that mix": (
+        lambda: ok.trace(lambda m, x: x + m(x, 0.5).roll(1, 1), process=Blurring(shape=(4,)), prediction="score"),
+        "mixes the elements of a sample: its coefficients are no numbers a component$",
     ),
     "an unknown carrier": (lambda: ok.trace(rvv, (2,), "matrix", grid=UNEVEN), "unknown carrier 'matrix'"),
 }
