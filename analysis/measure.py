@@ -8,19 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from analysis.exact import ExactProblem, exact_problem, flow_problem, of_problem, rms_norm
 from analysis.ladder import Ladder, climb, rungs
-from analysis.order import PASS, UNDETERMINED
+from analysis.order import PASS, UNDETERMINED, local_slopes
 from analysis.problems import BATCH, Case
 from odekit.exceptions import DivergenceError, ModelError, OdekitError
+from odekit.fields.matrix import is_isotropic
 from odekit.fields.problems import Problem
 
 Result = tuple[torch.Tensor, int]
 
 FORMULA, WITH_START, LOCAL = "formula", "with start", "local"
 FEW = (5, 10, 20)  # evaluations at which the report quotes an error
+BENT, FLAT = 0.5, 0.1  # how far above the claim the first slope lies that bends, and how near to it the last
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def convergence(
     budget = round(budget * exact.share)
     ladder = climb(error_at, counts, claim, exact.floor, exact.scale, budget, adapt=steps is None, period=exact.period)
     row = covered({"method": method.name, **as_row(exact, kind, claim, ladder)}, exact, method)
+    if not is_isotropic(exact.field.process):
+        row["findings"] += bend(ladder, claim)
     if kind == WITH_START:
         row |= {"few": few_evaluations(method, exact), "round_trip": round_trip(method, exact)}
     return Study(row, ladder)
@@ -245,6 +250,17 @@ def covered(row: dict[str, Any], exact: ExactProblem, method: Any = None) -> dic
         return row
     limit = f"{row['problem']} testifies to order {excitation.max_order} at most: {excitation.reason}"
     return {**row, "verdict": UNDETERMINED, "reason": f"{row['reason']}, but {limit}"}
+
+
+def bend(ladder: Ladder, claim: float | None) -> list[str]:
+    """A finding where slopes fall, rung after rung, by half an order and more to the claim: coarse grids flatter it."""
+    slopes = local_slopes(1 / np.array(ladder.steps, dtype=float), np.array(ladder.errors))
+    if claim is None or len(slopes) < 5 or not (np.diff(slopes) < 0).all() or slopes[0] < claim + BENT:
+        return []
+    if abs(slopes[-1] - claim) > FLAT:
+        return []
+    first, last = ladder.steps[1], ladder.steps[-1]
+    return [f"the slope bends: {slopes[0]:.2f} up to N = {first}, {slopes[-1]:.2f} at N = {last}"]
 
 
 def as_row(exact: ExactProblem, kind: str, claim: float | None, ladder: Ladder) -> dict[str, Any]:

@@ -129,6 +129,7 @@ class TestOrdersOnMatrices:
         method = ok.methods.get(name)
         study = convergence(method, own_cases(method)[0])
         assert (study.verdict, round(study.slope)) == ("pass", order)
+        assert [finding.partition(":")[0] for finding in study.row["findings"]] == ["the slope bends"] * (name == "rvv")
 
     def test_gddim_has_its_order_where_coefficients_are_matrices(self):
         (case,) = matrix_cases("blurring")  # where scores cost least; on CLD errors are held against printed ones above
