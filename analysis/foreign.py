@@ -109,12 +109,14 @@ def foreign(what: str, config: Mapping[str, Any] | None = None, steps: int | Non
 
 
 def _of_diffusers(name: str, config: dict[str, Any], version: str, steps: int) -> Foreign:
+    from odekit.interop.diffusers import require_linear
     from odekit.interop.driven import drive, scheduler
 
     driven = drive(name, **config)
     scheduler(name, steps, **config)  # more steps than there are, a last step that does not fit: refused here
     shown = {**({"clip_sample": False} if "clip_sample" in scheduler(name, **config).config else {}), **config}
     own = driven.make()
+    require_linear(name, own.config)
     # A grid even in no clock of a formula; flow matching has one clock, its time.
     grid = "time-uniform" if driven.process == "rectified-flow" else "edm"
     case = Case(driven.process, driven.prediction, "trio", grid)

@@ -37,12 +37,17 @@ class Adapted:
     state_scale: tuple[float, float]
 
 
-def adapt(scheduler: Any) -> Adapted:
-    """A scheduler after set_timesteps as a sampler; raises TraceError naming what is missing or cannot be traced."""
-    process, name, config = process_of(scheduler), _ready(scheduler), scheduler.config
+def require_linear(name: str, config: Any) -> None:
+    """Refuse a scheduler that clips or thresholds what the model says: no table holds it, and it solves no ODE."""
     for flag in NONLINEAR:
         if getattr(config, flag, False):
             raise TraceError(f"{name} is set to {flag}=True, which is not linear: make it with {flag}=False")
+
+
+def adapt(scheduler: Any) -> Adapted:
+    """A scheduler after set_timesteps as a sampler; raises TraceError naming what is missing or cannot be traced."""
+    process, name, config = process_of(scheduler), _ready(scheduler), scheduler.config
+    require_linear(name, config)
     told = getattr(config, "prediction_type", None) or "flow_prediction"
     if told not in PREDICTIONS:
         raise TraceError(f"{name} predicts {told!r}; known: {', '.join(PREDICTIONS)}")

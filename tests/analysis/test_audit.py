@@ -221,6 +221,8 @@ def test_every_scheduler_is_asked_and_absent_packages_are_named(monkeypatch):
         (["diffusers:LCMScheduler"], ["consistency models"]),
         (["diffusers:DDIMScheduler", "--process", "ve"], ["are its own"]),
         (["diffusers:DPMSolverMultistepScheduler", "--config", "algorithm_type=dpm"], ["cannot be made so"]),
+        (["diffusers:DDIMScheduler", "--config", "clip_sample=True"], ["clip_sample=True", "not linear"]),
+        (["diffusers:DDIMScheduler", "--config", "thresholding=True"], ["thresholding=True", "not linear"]),
         (["k_diffusion.sampling:sample_dpmpp_2n"], ["did you mean 'sample_dpmpp_2m'"]),
         (["k_diffusion.sampling:sample_dpm_adaptive"], ["chooses its steps from the data"]),
         (["torchdiffeq:rk5"], ["unknown fixed-step method of torchdiffeq 'rk5'"]),
