@@ -236,8 +236,6 @@ class TestPredictionsOfOnesOwn:
 
 class TestFiles:
     def test_there_and_back(self, process, tmp_path):
-        if process == "blurring":
-            pytest.skip("a process with a shape has no plain parameters yet")
         flow, grid, u = problem(process)
         plan = ok.plan("gddim-2", flow, grid)
         plan.save(tmp_path / "plan.json")
