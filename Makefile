@@ -21,6 +21,7 @@ test: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/core.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/algebra.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/matrix.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
