@@ -185,8 +185,8 @@ def _multistep(given: Any, name: str) -> Region:
 
 def _adams(given: Any, name: str) -> Region:
     """An Adams method on equal steps in its clock; a predictor-corrector pair as one recursion, z squared in it."""
-    from odekit.algebra.adams_properties import in_log_snr
     from odekit.algebra.multistep import adams_bashforth, adams_moulton
+    from odekit.methods.adams_properties import in_log_snr
 
     k = given.k
     if given.clock == "logsnr" and given.prediction in ("noise", "data") and not given.corrector:

@@ -27,16 +27,18 @@ MAKERS = {
     "Splitting": "splitting_properties:splitting_certificate",
     "Processed": "splitting_properties:splitting_certificate",
     "StochasticTable": "certificates:stochastic_certificate",
-    "Adams": "adams_properties:AdamsCertificate",
-    "UniPC": "adams_properties:AdamsCertificate",
-    "Corrected": "adams_properties:CorrectedCertificate",
-    "DPMSolverV3": "adams_properties:ChangedCertificate",
-    "Ended": "adams_properties:EndedCertificate",
-    "PseudoRungeKutta": "straight_properties:StraightCertificate",
-    "Richardson": "straight_properties:StraightCertificate",
+    "Adams": "odekit.methods.adams_properties:AdamsCertificate",
+    "UniPC": "odekit.methods.adams_properties:AdamsCertificate",
+    "Corrected": "odekit.methods.adams_properties:CorrectedCertificate",
+    "DPMSolverV3": "odekit.methods.adams_properties:ChangedCertificate",
+    "Ended": "odekit.methods.adams_properties:EndedCertificate",
+    "PseudoRungeKutta": "odekit.plan.straight_properties:StraightCertificate",
+    "Richardson": "odekit.plan.straight_properties:StraightCertificate",
     "NonStationary": "odekit.methods.nonstationary:Exactness",
 }
-"""For the type of an exact object, by name, what makes its certificate: loaded when it is asked for."""
+"""For the type of an exact object, by name, what makes its certificate: loaded when it is asked for.
+
+What is known by its coefficients is certified in this room; methods that are not are, in their own rooms."""
 
 LISTS = ("exponential_methods", "compositions", "stochastic_tables", "multistep")
 """Where a name is looked up that the catalogue of running methods does not know."""

@@ -7,13 +7,13 @@ import pytest
 
 from odekit import methods
 from odekit.algebra import certificate, stability_function
-from odekit.algebra.adams_properties import MomentsCertificate, in_log_snr
 from odekit.algebra.exponential import ExponentialTableau
 from odekit.algebra.exponential_methods import get as exponential
 from odekit.algebra.stochastic_tables import get as stochastic
 from odekit.algebra.trees import AlgebraError
 from odekit.exceptions import UnknownNameError
 from odekit.methods.adams import Adams
+from odekit.methods.adams_properties import MomentsCertificate, in_log_snr
 from odekit.methods.files import get as tableau
 
 COMMON = ("name", "family", "order", "claimed", "failing")

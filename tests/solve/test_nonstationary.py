@@ -28,7 +28,7 @@ def solved(process, prediction, function, start, end, x):
         A, B = predictions.prediction(prediction).evaluate("semilinear", flow.process, t)
         return [float(A) * x[0] + float(B) * function(t)]
 
-    return solve_ivp(slope, (start, end), [x], method="DOP853", rtol=1e-11, atol=1e-12).y[0, -1]
+    return solve_ivp(slope, (start, end), [x], method="DOP853", rtol=1e-13, atol=1e-14).y[0, -1]
 
 
 def end_of(method, process, grid, prediction, function):
@@ -61,7 +61,7 @@ def test_a_model_in_the_space_is_integrated_without_error_and_one_outside_is_not
         (("1", "phi0(-t)"), lambda t: math.exp(-t), False),
     ):
         found, exact = end_of(exact_on(functions, process, grid, prediction), process, grid, prediction, function)
-        assert bool(abs(found - exact) < 1e-9 * (1 + abs(exact))) is inside
+        assert bool(abs(found - exact) < 1e-10 * (1 + abs(exact))) is inside
 
 
 @settings(max_examples=5, deadline=None)
@@ -82,7 +82,7 @@ def test_every_step_is_exact_on_its_functions(seed, prediction):
     for i in (2, 3):
         exact = solved(VP, prediction, member, float(grid[i]), float(grid[i + 1]), 0.0)
         outputs = torch.tensor([member(t) for t in grid[: i + 1].tolist()], dtype=torch.float64)
-        assert float(method.weights[i, : i + 1] @ outputs) == pytest.approx(exact, rel=1e-9, abs=1e-9)
+        assert float(method.weights[i, : i + 1] @ outputs) == pytest.approx(exact, rel=1e-10, abs=1e-10)
 
 
 def test_a_fitted_method_beats_the_classical_ones_on_mixtures_it_has_not_seen():

@@ -14,10 +14,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
-from odekit.algebra.adams_properties import CLOCKS, DIGITS, EXACT
 from odekit.algebra.runge_kutta import elementary_weights
 from odekit.algebra.trees import AlgebraError, Tree, table
+from odekit.expressions import mpfield
+from odekit.fields.coordinates import Coordinates, Instant
+from odekit.methods.adams_properties import CLOCKS, DIGITS, EXACT
+from odekit.plan.build import segments
+from odekit.plan.program import Plan
+from odekit.processes import VP
 
 SIZES = (512, 1024)
 BEGIN = 0.4  # in the time of VP, where every clock bends
@@ -56,14 +62,6 @@ class StraightCertificate:
 
     def _tableau(self, h: float) -> tuple[np.ndarray, np.ndarray]:
         """A (1, s, s) and b (1, s) of one step of VP, of length h in t."""
-        import torch
-
-        from odekit.expressions import mpfield
-        from odekit.fields.coordinates import Coordinates, Instant
-        from odekit.plan.build import segments
-        from odekit.plan.program import Plan
-        from odekit.processes import VP
-
         process, own = VP(), str(self.method.prediction)
         flow = type("Flow", (), {"process": process, "prediction": own, "model": None})
         grid = torch.tensor([BEGIN, BEGIN - h], dtype=torch.float64)

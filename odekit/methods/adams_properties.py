@@ -20,6 +20,10 @@ from math import factorial
 from typing import Any
 
 from odekit.algebra.trees import AlgebraError
+from odekit.expressions import mpfield
+from odekit.fields.coordinates import Coordinates, Instant
+from odekit.fields.weights import weights
+from odekit.processes import VP
 
 CLOCKS = {"velocity": "t", "noise": "kappa", "data": "alpha_over_sigma"}
 SPELT = {"t": "t", "logsnr": "the log-SNR", "kappa": "sigma/alpha", "alpha_over_sigma": "alpha/sigma"}
@@ -272,11 +276,6 @@ class MomentsCertificate:
     def _left(self, h: Any) -> list[Any]:
         """sum_j w_j (c_j - c_t)^m less what it should be, on steps of these lengths in t."""
         import mpmath
-
-        from odekit.expressions import mpfield
-        from odekit.fields.coordinates import Coordinates, Instant
-        from odekit.fields.weights import weights
-        from odekit.processes import VP
 
         process, own = VP(), CLOCKS[self.prediction]
         flow = type("Flow", (), {"process": process, "prediction": self.prediction, "model": None})
