@@ -13,6 +13,7 @@ from odekit.fields.weights import ratio, weights
 from odekit.methods.base import Claim, Method
 from odekit.methods.ends import capped
 from odekit.methods.entries import compiled
+from odekit.methods.tableau import key_of
 
 FORMS = {"noise": ("sigma", 1), "data": ("alpha", -1)}
 """The two semilinear forms of the flow in log-SNR: what x is divided by, and A. The forcing is -A N."""
@@ -88,16 +89,11 @@ class ExponentialRungeKutta(Method):
         return {"x": moved(f, window[0], window[1], h, b, carry["x"], k)}, forcing(f, window[0], h) * gap
 
     def key(self) -> dict:
-        table = self.tableau
         return {
             "family": self.family,
-            "c": table.c,
-            "A": table.A,
-            "b": table.b,
-            "b_embedded": table.b_embedded,
-            "order": table.order,
+            **key_of(self.tableau),
             "prediction": self.prediction,
-            "variable": "z" if table.prediction is None else "h",
+            "variable": "z" if self.tableau.prediction is None else "h",
             "last": self.last,
         }
 

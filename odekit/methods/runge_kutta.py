@@ -8,7 +8,7 @@ from odekit.exceptions import MethodError
 from odekit.fields.coordinates import ZERO, Coordinates, dot
 from odekit.fields.predictions import prediction as resolve
 from odekit.methods.base import Claim, Method
-from odekit.methods.tableau import Tableau, is_zero
+from odekit.methods.tableau import Tableau, is_zero, key_of
 
 
 class RungeKutta(Method):
@@ -88,14 +88,9 @@ class RungeKutta(Method):
         return out, f.leave(h * gap, window[0])
 
     def key(self) -> dict:
-        table = self.tableau
         return {
             "family": self.family,
-            "c": table.c,
-            "A": table.A,
-            "b": table.b,
-            "b_embedded": table.b_embedded,
-            "order": table.order,
+            **key_of(self.tableau),
             "prediction": str(self.prediction),
             "final": self.final,
         }

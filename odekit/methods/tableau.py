@@ -212,6 +212,11 @@ def _converted(tableau: Tableau, field: Field) -> Coefficients:
     return _mapped(number, tableau.c, tableau.A, tableau.b, tableau.b_embedded)
 
 
+def key_of(table: Any) -> dict[str, Any]:
+    """What determines the coefficients of a tableau, of numbers or of functions of the step, as plain data."""
+    return {name: getattr(table, name) for name in ("c", "A", "b", "b_embedded", "order")}
+
+
 def check_label(key: str, value: object) -> None:
     """Refuse what cannot be a name: not text, empty, longer than 100 characters, or not on one printable line."""
     if not (isinstance(value, str) and 0 < len(value) <= 100 and value.isprintable() and value.strip()):
