@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from odekit import processes
+from odekit import grids, processes
 from odekit.exceptions import GridError, MethodError, unknown
 from odekit.expressions import mpfield
 from odekit.fields.coordinates import CLOSED, Coordinates, Instant, dot
 from odekit.fields.flow import ProbabilityFlow
+from odekit.fields.predictions import prediction as resolve
 from odekit.fields.weights import moments, ratio
 from odekit.methods.base import Claim, Method
 from odekit.methods.tableau import exact, shown
@@ -31,7 +32,9 @@ class NonStationary(Method):
     """Weights (n, n), lower triangular, of the outputs N_0, ..., N_i in step i of one grid of n steps.
 
     ``exact`` lists the functions of time (texts) on which the weights are exact: if the model's outputs along the
-    solution lie in their span, so does the result, without error.
+    solution lie in their span, so does the result, without error. ``grid`` (n+1,).
+    Raises MethodError for weights of another shape, GridError for a grid that is none of the process,
+    UnknownNameError for a prediction, ExpressionError for a text outside the grammar.
     Source: Shaul et al. 2024 (arXiv 2403.01329), section 3, for the family.
     """
 
@@ -53,7 +56,12 @@ class NonStationary(Method):
             raise MethodError(
                 f"{name}: a grid of {n} steps has lower triangular weights ({n}, {n}); got {tuple(weights.shape)}"
             )
-        self.process, self.grid, self.weights = process, grid.double(), weights.double()
+        if not isinstance(exact, list | tuple) or not all(isinstance(text, str) for text in exact):
+            raise MethodError(f"exact must be a list of texts in {', '.join(FUNCTIONS)}, got {shown(exact)}")
+        resolve(prediction)  # an unknown name is refused here, not in the middle of a solve
+        _parsed(exact)
+        process.check_times(grid)
+        self.process, self.grid, self.weights = process, grids.check(grid.double(), process), weights.double()
         self.prediction, self.exact, self.name, self.source = prediction, tuple(exact), name, source
         self.history = 0
 
@@ -123,18 +131,23 @@ def exact_on(functions: Sequence[str], process: Any, grid: torch.Tensor, predict
     return NonStationary(process, grid, table, prediction, functions, f"exact-{m}")
 
 
+def _parsed(functions: Sequence[str]) -> list[Any]:
+    from odekit.expressions import parse
+
+    return [parse(text, FUNCTIONS) for text in functions]
+
+
 def spans(functions: Sequence[str], process: Any, grid: torch.Tensor, prediction: Any) -> tuple[Any, Any]:
     """Functions at the nodes (m, n), the last one left out, and what weights exact on them sum to in each step (m, n).
 
     Both are numbers of 34 digits: powers of a clock are nearly dependent on nodes close to each other.
     """
     from odekit.algebra.phi import evaluate, phi
-    from odekit.expressions import parse
 
     def each(k: int, z: Any) -> Any:
         return np.frompyfunc(lambda one: phi(k, one), 1, 1)(z)
 
-    parsed = [parse(text, FUNCTIONS) for text in functions]
+    parsed = _parsed(functions)
     if not parsed:
         raise MethodError("no function to be exact on: give at least one, such as '1'")
     with DIGITS.context:

@@ -167,5 +167,13 @@ def test_files_that_make_no_method_are_refused():
         method_from({**data, "weights": data["weights"][:2]})
     with pytest.raises(UnknownNameError, match="vp"):
         method_from({**data, "process": "vq"})
-    with pytest.raises(OdekitError, match="entry 2 of grid"):
-        method_from({**data, "grid": ["1", "two", "3", "4"]})
+    for key, value, error, says in (
+        ("grid", ["1", "two", "3", "4"], OdekitError, "entry 2 of grid"),
+        ("grid", ["1", "1/2", "1/3", "-1"], OdekitError, "-1"),
+        ("grid", ["1", "1", "1/3", "1/4"], GridError, "monotone"),
+        ("exact", 5, MethodError, "exact must be a list of texts"),
+        ("exact", ["1", "q"], ExpressionError, "unknown symbol 'q'"),
+        ("prediction", "dat", UnknownNameError, "did you mean 'data'"),
+    ):
+        with pytest.raises(error, match=says):
+            method_from({**data, key: value})
