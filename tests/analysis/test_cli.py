@@ -5,25 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import answer, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.cli import main
 
 COMMANDS = ["list", "verify", "certify", "derive", "figures", "report"]
-
-
-def answer(capsys, *arguments):
-    status = main(list(arguments))
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def refused(capsys, *arguments):
-    status, out, err = answer(capsys, *arguments)
-    assert status == 2, (status, out, err)
-    assert out == "" and err.count("\n") == 1 and err.startswith("odekit: ") and "Traceback" not in err
-    return err
 
 
 def test_help_is_quick_and_needs_neither_torch_nor_matplotlib():
