@@ -1,6 +1,5 @@
 """Number fields: correct rounding, quadrature to the last digit, stacking."""
 
-import doctest
 import math
 from decimal import Decimal
 from fractions import Fraction
@@ -141,10 +140,3 @@ def test_context():
     assert mp.dps == before
     with FLOAT64.context:
         assert mp.dps == before
-
-
-def test_examples_in_the_docstrings():
-    import odekit.expressions
-
-    outcome = doctest.testmod(odekit.expressions)
-    assert outcome.attempted > 5 and outcome.failed == 0

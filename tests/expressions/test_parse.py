@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from odekit.exceptions import ExpressionError
-from odekit.expressions import FLOAT64, MAX_BITS, parse
+from odekit.expressions import FLOAT64, parse
+from odekit.expressions.parser import MAX_BITS
 
 a, b = sympy.symbols("a b")
 
