@@ -1,7 +1,7 @@
 """The coefficient algebra: linear maps on states in three carriers with one set of verbs.
 
-`Scalar` serves isotropic processes, `Diagonal` one number a frequency (blurring, in the DCT basis), `Block` 2x2 blocks
-on the channel axis (phase space), and `identity` is neutral in any of them. Nothing else asks which carrier it holds.
+`Scalar` serves isotropic processes, `Diagonal` one number a frequency (blurring, in the DCT basis), `Block` n x n
+matrices on the channel axis (phase space), and `identity` is neutral in any of them. Nothing else asks which it holds.
 A carrier's `value` is of any number kind (python number, torch tensor, mpmath number, object array of mpmath numbers);
 axes in front of the carrier's own are steps, so one operator can hold a coefficient for each step of a plan.
 
@@ -12,7 +12,9 @@ tensor([[2., 6.]])
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -144,7 +146,7 @@ class Identity(Scalar):
         return self
 
     def __reduce__(self):
-        return (_the_identity, ())
+        return "identity"
 
     def __repr__(self) -> str:
         return "identity"
@@ -180,7 +182,7 @@ class Diagonal(Operator):
 
 
 class Block(Operator):
-    """A 2x2 matrix on the channel axis of phase space states (B, 2, *shape): matrix (2, 2) or (m, 2, 2) over steps.
+    """An n x n matrix on the channels of states (B, n, *shape), as in phase space: (n, n), or (m, n, n) over steps.
 
     >>> Block([[0.0, 1.0], [-1.0, 0.0]]).apply(torch.tensor([[1.0, 2.0]]))
     tensor([[ 2., -1.]])
@@ -191,38 +193,49 @@ class Block(Operator):
 
     def __init__(self, matrix: Any):
         super().__init__(_array(matrix))
-        if tuple(self.value.shape[-2:]) != (2, 2):
-            raise OperatorError(f"Block expects (2, 2) or (m, 2, 2), got shape {tuple(self.value.shape)}")
+        shape = tuple(self.value.shape)
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            raise OperatorError(f"Block expects square matrices (n, n) or (m, n, n), got shape {shape}")
 
     def apply(self, x: Any) -> Any:
-        if len(x.shape) < 2 or x.shape[1] != 2:
-            raise OperatorError(f"Block acts on states (B, 2, *shape), got shape {tuple(x.shape)}")
-        entry = [[Scalar(self.value[..., i, j]) for j in range(2)] for i in range(2)]
-        return _stack([entry[i][0].apply(x[:, 0]) + entry[i][1].apply(x[:, 1]) for i in range(2)], 1)
+        n = self.value.shape[-1]
+        if len(x.shape) < 2 or x.shape[1] != n:
+            raise OperatorError(f"Block of {n} channels acts on states (B, {n}, *shape), got shape {tuple(x.shape)}")
+        rows = [[Scalar(self.value[..., i, j]).apply(x[:, j]) for j in range(n)] for i in range(n)]
+        return _stack([functools.reduce(operator.add, row) for row in rows], 1)
 
     def inverse(self) -> Operator:
-        a, b, c, d = _entries(self.value)
+        if self.value.shape[-1] != 2:
+            return Block(_inverted(self.value))
+        a, b, c, d = (self.value[..., i, j] for i in range(2) for j in range(2))
         over = _reciprocal(a * d - b * c)
-        return Block(_matrix(d * over, -b * over, -c * over, a * over))
+        return Block(_matrix([[d * over, -b * over], [-c * over, a * over]]))
 
     def transpose(self) -> Operator:
-        a, b, c, d = _entries(self.value)
-        return Block(_matrix(a, c, b, d))
+        return Block(self.value.swapaxes(-1, -2))
 
-    def factor(self) -> Operator:
-        a, b, c, d = _entries(self.value)
-        slack = 1e-12 * (abs(a) + abs(d))
-        if not _all(abs(b - c) <= slack):
-            raise OperatorError("a matrix that is not symmetric has no Cholesky factor; expected a covariance")
-        # A variance of zero (phase space at t = 0) leaves a zero row, provided the covariance vanishes with it.
-        first = _root(a)
-        below = _where(first == 0, 0 * c, c / _where(first == 0, first + 1, first))
-        rest = d - below * below
-        # Of a singular covariance rounding may leave -1e-17 here: that is zero, not a refusal.
-        rest = _where(abs(rest) <= 1e-15 * abs(d), 0 * rest, rest)
-        if not _all(abs(c - below * first) <= slack):
-            raise OperatorError("a variance of zero with a covariance beside it is not positive semi-definite")
-        return Block(_matrix(first, 0 * first, below, _root(rest)))
+    def factor(self, rounding: float = 1e-15) -> Operator:
+        """The lower Cholesky factor; a pivot of less than ``rounding`` of its variance is zero, and so is its column.
+
+        Pivots are judged against their own variances: a graded covariance keeps the digits of its smallest entries.
+        """
+        n, a = self.value.shape[-1], self.value
+        size = [abs(a[..., i, i]) for i in range(n)]
+        rows: list[list] = []
+        for i in range(n):
+            row: list = []
+            for j, pivot in enumerate(above[-1] for above in rows):
+                rest, slack = a[..., i, j], 1e-12 * (size[i] + size[j])
+                if not _all(abs(rest - a[..., j, i]) <= slack):
+                    raise OperatorError("a matrix that is not symmetric has no Cholesky factor; expected a covariance")
+                for k in range(j):
+                    rest = rest - row[k] * rows[j][k]
+                row.append(_where(pivot == 0, 0 * rest, rest / _where(pivot == 0, pivot + 1, pivot)))
+                if not _all(abs(rest - row[j] * pivot) <= slack):
+                    raise OperatorError("a variance of zero with a covariance beside it is not positive semi-definite")
+            rest = functools.reduce(lambda total, entry: total - entry * entry, row, a[..., i, i])
+            rows.append([*row, _root(_where(abs(rest) <= rounding * size[i], 0 * rest, rest))])
+        return Block(_matrix([row + [0 * row[0]] * (n - len(row)) for row in rows]))
 
     @staticmethod
     def _product(a: Any, b: Any) -> Any:
@@ -230,15 +243,14 @@ class Block(Operator):
 
     @staticmethod
     def _embed(value: Any, like: Any) -> Any:
-        eye = torch.eye(2, dtype=like.dtype) if isinstance(like, torch.Tensor) else np.array([[1, 0], [0, 1]], object)
+        one, kind = (torch, like.dtype) if isinstance(like, torch.Tensor) else (np, object)
+        eye = one.eye(like.shape[-1], dtype=kind)
         return (value[..., None, None] if _ndim(value) else value) * eye
 
 
+SINGULAR = "a singular operator has no inverse: a coefficient or a determinant is zero"
+
 identity = Identity()
-
-
-def _the_identity() -> Identity:
-    return identity
 
 
 def _common(a: Operator, b: Operator) -> tuple[type[Operator], Any, Any]:
@@ -252,7 +264,7 @@ def _common(a: Operator, b: Operator) -> tuple[type[Operator], Any, Any]:
     if type(a) is not type(b):
         raise OperatorError(f"{type(a).__name__} does not mix with {type(b).__name__}; only Scalar fits both")
     if a.value.shape[-1] != b.value.shape[-1]:
-        raise OperatorError(f"Diagonal of {a.value.shape[-1]} components met one of {b.value.shape[-1]}")
+        raise OperatorError(f"{type(a).__name__} of {a.value.shape[-1]} components met one of {b.value.shape[-1]}")
     return type(a), a.value, b.value
 
 
@@ -282,18 +294,32 @@ def _ndim(value: Any) -> int:
     return getattr(value, "ndim", 0)
 
 
-def _entries(matrix: Any) -> tuple[Any, Any, Any, Any]:
-    return matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 1, 0], matrix[..., 1, 1]
-
-
 def _stack(parts: list[Any], axis: int) -> Any:
     if isinstance(parts[0], torch.Tensor):
         return torch.stack(parts, axis)
     return np.stack([np.asarray(part, object) for part in parts], axis)
 
 
-def _matrix(a: Any, b: Any, c: Any, d: Any) -> Any:
-    return _stack([_stack([a, b], -1), _stack([c, d], -1)], -2)
+def _matrix(rows: list[list]) -> Any:
+    return _stack([_stack(row, -1) for row in rows], -2)
+
+
+def _inverted(matrices: Any) -> Any:
+    """The inverses of (..., n, n) by elimination with scaled pivots: sizes of rows may differ by powers of ten."""
+    exact = not isinstance(matrices, torch.Tensor)
+    size = abs(matrices).max(-1, keepdims=True) if exact else matrices.detach().abs().amax(-1, keepdim=True)
+    rows = matrices * _reciprocal(size)
+    if not exact:
+        inverses, failed = torch.linalg.inv_ex(rows)
+        _reciprocal(failed == 0)
+        return inverses / size.mT
+    from mpmath import mp
+
+    try:
+        found = [list(mp.inverse(mp.matrix(one.tolist()))) for one in rows.reshape(-1, *rows.shape[-2:])]
+    except ZeroDivisionError:
+        raise OperatorError(SINGULAR) from None
+    return np.array(found, object).reshape(rows.shape) / size.swapaxes(-1, -2)
 
 
 def _where(condition: Any, yes: Any, no: Any) -> Any:
@@ -306,7 +332,7 @@ def _all(condition: Any) -> bool:
 
 def _reciprocal(value: Any) -> Any:
     if not _all(value != 0):
-        raise OperatorError("a singular operator has no inverse: a coefficient or a determinant is zero")
+        raise OperatorError(SINGULAR)
     return 1 / value
 
 
