@@ -8,11 +8,14 @@ stderr naming what was wrong, what was expected and what is near it. Heavy impor
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+
+from analysis.arguments import FRESH, JSON, STEPS, check_file, method_name, output, problem_options, step_counts
+from analysis.terminal import method_table, summary, tell, tell_audited, write, write_json
 
 HOLDS, DOUBTFUL, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -79,70 +82,24 @@ def odekit() -> None:
     """The numerical analyst's bench for diffusion solvers."""
 
 
-def _problem_options(command: Callable) -> Callable:
-    options = [
-        click.option("--process", metavar="NAME", help="The noising process, e.g. vp (default: three)."),
-        click.option("--prediction", metavar="NAME", help="What the model returns, e.g. noise (default: three)."),
-        click.option(
-            "--problem", metavar="NAME", help="A mixture (trio, ring6, ...) or a classical problem (kepler, ...)."
-        ),
-        click.option("--grid", metavar="NAME", help="The schedule of the steps, e.g. logsnr, time-uniform."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _check_file(context: click.Context, option: click.Parameter, path: str | None) -> str | None:
-    """Refuse, before anything is measured, a file that cannot be written."""
-    if path not in (None, "-") and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
-        raise click.UsageError(f"{option.opts[0]} {path}: expected a file in a folder that exists")
-    return path
-
-
-JSON = click.option(
-    "--json", "json_path", metavar="FILE", callback=_check_file, help="Write the results to FILE ('-': stdout)."
-)
-FRESH = click.option("--fresh", is_flag=True, help="Measure again, whatever was measured before.")
-STEPS = click.option("--steps", metavar="N,N,...", help="The step counts of the ladder, e.g. 8,16,32,64.")
-
-
 @odekit.command("list")
 @JSON
 def list_methods(json_path: str | None) -> int:
     """Every method: formula order, order with start and last step, evaluations a step, planned or eager, source."""
+    import odekit as ok
     from analysis.tasks import about_method
 
-    known = [about_method(name) for name in _methods().names()]
+    known = [about_method(name) for name in ok.methods.names()]
     known.sort(key=lambda one: (one["family"], one["formula_order"], one["name"]))
-    if _write_json(json_path, {"methods": known}):
+    if write_json(json_path, {"methods": known}):
         return HOLDS
-    header = ("method", "formula", "with start", "evaluations", "runs", "source")
-    lines = [
-        (
-            one["name"],
-            _number(one["formula_order"]),
-            _number(one["method_order"]),
-            _number(one["evaluations"]),
-            "planned" if one["plannable"] else "eager",
-            one["source"],
-        )
-        for one in known
-    ]
-    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(5)]
-    family = None
-    click.echo(_table_line(header, widths))
-    for one, line in zip(known, lines, strict=True):
-        if one["family"] != family:
-            family = one["family"]
-            click.echo(f"\n{family}")
-        click.echo(_table_line(line, widths))
+    click.echo("\n".join(method_table(known)))
     return HOLDS
 
 
 @odekit.command()
 @click.argument("methods", nargs=-1, metavar="[METHOD|FILE.toml]...")
-@_problem_options
+@problem_options
 @STEPS
 @click.option("--kind", type=click.Choice(["formula", "with start"]), help="Only this one of the two claims.")
 @JSON
@@ -153,30 +110,31 @@ def verify(methods, process, prediction, problem, grid, steps, kind, json_path, 
     Each makes two claims, the order of its formula and the order with its start and last step. A METHOD is a name
     from `odekit list` or a file: `odekit verify my_method.toml`.
     """
+    import odekit as ok
     from analysis.problems import cases
     from analysis.tasks import KINDS, document, order_tasks
     from analysis.verify import merged, verdict_of
 
-    counts, found = _steps(steps), cases(process, prediction, problem, grid)
-    names = [_method_name(name) for name in methods] or _methods().names()
+    counts, found = step_counts(steps), cases(process, prediction, problem, grid)
+    names = [method_name(name) for name in methods] or ok.methods.names()
     kinds = KINDS if kind is None else (kind,)
     tasks = order_tasks(names, found, counts, kinds)
     rows = _measure(tasks, fresh, f"verifying {len(names)} method{'s' * (len(names) != 1)}")
     _refuse_if_nothing_ran(rows)
-    if not _write_json(json_path, document(rows, names)) or json_path != "-":
+    if not write_json(json_path, document(rows, names)) or json_path != "-":
         for row in merged(rows):
-            _tell(row)
-        click.echo(_summary(rows))
+            tell(row)
+        click.echo(summary(rows))
     return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
 
 
 @odekit.command()
 @click.argument("what", metavar="METHOD|FILE.toml|MODULE:CALLABLE")
 @click.option("--order", "claim", type=float, help="The order to hold it to (default: its own; a sampler has none).")
-@_problem_options
+@problem_options
 @STEPS
 @click.option("--config", multiple=True, metavar="KEY=VALUE", help="A setting of another package's solver.")
-@click.option("--html", "html_path", metavar="FILE", callback=_check_file, help="Write the page with its figures.")
+@click.option("--html", "html_path", metavar="FILE", callback=check_file, help="Write the page with its figures.")
 @JSON
 def certify(what, claim, process, prediction, problem, grid, steps, config, html_path, json_path) -> int:
     """Certify a method by three routes: a proof from its coefficients, its local and its global slope.
@@ -193,35 +151,30 @@ def certify(what, claim, process, prediction, problem, grid, steps, config, html
     if claim is not None and not abs(claim) < 100:
         raise click.UsageError(f"--order {claim}: expected a number, e.g. 3")
     _one_thread()
-    counts, given = _steps(steps), settings(config)
+    counts, given = step_counts(steps), settings(config)
     if is_foreign(what) and counts and len(counts) == 1:
         counts, given["inference_steps"] = None, counts[0]
     page = certificate_of(what, claim, process, prediction, problem, grid, counts, given)
     if html_path:
         write_atomically(html_path, page.to_html())
-    if not _write_json(json_path, {"certificate": page.to_dict(), "results": page.rows}) or json_path != "-":
+    if not write_json(json_path, {"certificate": page.to_dict(), "results": page.rows}) or json_path != "-":
         click.echo(page)
     return HOLDS if page.verdict == "pass" else DOUBTFUL
-
-
-def _output(name: str, what: str) -> Callable:
-    return click.option(f"--{name}", metavar="FILE", callback=_check_file, help=f"Write {what} to FILE ('-': stdout).")
 
 
 @odekit.command()
 @click.argument("recipe", required=False, metavar="[RECIPE]")
 @click.argument("choices", nargs=-1, metavar="[CHOICE=VALUE]...")
-@_output("toml", "the method file")
-@_output("latex", "the coefficients as LaTeX")
-@_output("python", "source that runs without odekit")
-@_output("json", "coefficients, route and comparisons")
+@output("toml", "the method file")
+@output("latex", "the coefficients as LaTeX")
+@output("python", "source that runs without odekit")
+@output("json", "coefficients, route and comparisons")
 def derive(recipe, choices, **paths) -> int:
     """Derive a method: solve its order conditions, exactly, for the CHOICEs given; alone: list the recipes.
 
     A CHOICE is one of the recipe's, or a free parameter of what it derives: `odekit derive explicit-runge-kutta order=3
     c2=1/2 --toml my_rk3.toml`.
     """
-    from analysis.cache import write_atomically
     from analysis.derivations import derivation, listing, texts, told
 
     if recipe is None:
@@ -231,10 +184,7 @@ def derive(recipe, choices, **paths) -> int:
     paths = {name: path for name, path in paths.items() if path is not None}
     lines, holds = told(found)
     for name, text in texts(found, list(paths)).items():
-        if paths[name] == "-":
-            click.echo(text, nl=False)
-        else:
-            write_atomically(paths[name], text)
+        write(paths[name], text)
     if "-" not in paths.values():
         click.echo("\n".join(lines))
     return HOLDS if holds else DOUBTFUL
@@ -242,7 +192,7 @@ def derive(recipe, choices, **paths) -> int:
 
 @odekit.command()
 @click.argument("methods", nargs=-1, metavar="[METHOD]...")
-@_problem_options
+@problem_options
 @click.option("--folder", default="figures", show_default=True, help="Where the figures go.")
 @click.option("--stability", is_flag=True, help="Draw stability regions and order stars instead, one METHOD each.")
 @click.option("--study", multiple=True, metavar="NAME", help="Repeat this comparison of matrix diffusions (or: all).")
@@ -268,7 +218,7 @@ def figures(methods, process, prediction, problem, grid, folder, stability, stud
         for path in draw_stability(methods or SHOWN, Path(folder)):
             click.echo(path)
         return HOLDS
-    names = [_method_name(name) for name in methods]
+    names = [method_name(name) for name in methods]
     case = cases(process, prediction, problem, grid)[0]
     _one_thread()
     for path in draw_figures(names, case, Path(folder), fresh):
@@ -288,19 +238,20 @@ def report(folder, audit, fresh) -> int:
     """
     if audit:
         return _audit(folder, fresh)
+    import odekit as ok
     from analysis.report import write_report
     from analysis.tasks import document, report_tasks
     from analysis.verify import timed, verdict_of
 
     seconds = timed()
     Path(folder).mkdir(parents=True, exist_ok=True)
-    names = _methods().names()
+    names = ok.methods.names()
     rows = _measure(report_tasks(names), fresh, f"verifying {len(names)} methods")
     page = write_report(document(rows, names, seconds()), folder)
     for row in rows:
         if row["verdict"] != "pass":
-            _tell(row)
-    click.echo(_summary(rows))
+            tell(row)
+    click.echo(summary(rows))
     click.echo(f"report: {page}")
     return HOLDS if verdict_of(rows) == "pass" else DOUBTFUL
 
@@ -318,11 +269,8 @@ def _audit(folder: str, fresh: bool) -> int:
         click.echo(line)
     for row in rows:
         if row["verdict"] == "fail":
-            settings = f" ({row['settings']})" if row["settings"] else ""
-            click.echo(f"fail {row['package']}:{row['name']}{settings}: claimed {row['claimed_order']}")
-            for defect in row["defects"]:
-                click.echo(f"  - {defect}")
-    click.echo(_summary([row for row in rows if not row["refused"]]) + f", {len(rows)} asked")
+            tell_audited(row)
+    click.echo(summary([row for row in rows if not row["refused"]]) + f", {len(rows)} asked")
     click.echo(f"audit: {page}")
     return HOLDS
 
@@ -344,82 +292,11 @@ def _measure(tasks: Sequence[Any], fresh: bool, title: str) -> list[dict[str, An
         return run_tasks(tasks, cache, pool, advance)
 
 
-def _methods():
-    import odekit as ok
-
-    return ok.methods
-
-
-def _method_name(name: str) -> str:
-    """A known name or a readable file, or the refusal."""
-    if ":" in name or name.endswith(".py"):
-        raise click.UsageError(f"{name!r} is no method: for a sampler, use odekit certify module:callable")
-    from analysis.measure import method_of
-
-    method_of(name)
-    return name
-
-
-def _steps(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        counts = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise click.UsageError(f"--steps {text!r}: expected step counts separated by commas, e.g. 8,16,32,64") from None
-    if min(counts) < 1 or max(counts) > 100_000 or len(set(counts)) < len(counts):
-        raise click.UsageError(f"--steps {text!r}: expected distinct whole numbers between 1 and 100000")
-    return counts
-
-
 def _refuse_if_nothing_ran(rows: Sequence[dict[str, Any]]) -> None:
     from odekit.exceptions import OdekitError
 
     if rows and all(row.get("refused") for row in rows):
         raise OdekitError(rows[0]["reason"].removeprefix("could not be measured: "))
-
-
-def _write_json(path: str | None, document: dict[str, Any]) -> bool:
-    """Whether results were asked for and went to a file or stdout."""
-    from analysis.cache import write_atomically
-    from analysis.verify import as_json
-
-    if path is None:
-        return False
-    if path == "-":
-        click.echo(as_json(document), nl=False)
-    else:
-        write_atomically(path, as_json(document))
-    return True
-
-
-def _verdict_line(row: dict[str, Any]) -> str:
-    where = " · ".join(str(row[part]) for part in ("process", "prediction", "problem", "grid") if row.get(part))
-    claimed = "" if row["claimed_order"] is None else f"claimed {_number(row['claimed_order'])}, "
-    line = f"{row['verdict']:<12} {row['method']:<16} {row['kind']:<10} {where}: {claimed}{row['reason']}"
-    if trip := row.get("round_trip"):
-        line += f"; there and back in {trip['steps']} steps each: off by {trip['error']:.1e}"
-    return line
-
-
-def _tell(row: dict[str, Any]) -> None:
-    click.echo(_verdict_line(row))
-    for finding in row["findings"]:
-        click.echo(f"  - {finding}")
-
-
-def _summary(rows: Sequence[dict[str, Any]]) -> str:
-    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in ("pass", "fail", "undetermined")}
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-
-
-def _table_line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
-    return "  ".join([*padded, cells[-1]]).rstrip()
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:g}"
 
 
 def run() -> None:
