@@ -24,7 +24,8 @@ class Segment:
     mpmath numbers. Coefficients that are operators add the axes of their carrier to both tables: (F,) of a `Diagonal`
     on states of F components, (2, 2) of a `Block` on the channels of states (B, 2, *shape). ``pattern`` says which
     entries are structurally there (two boolean tables without the step axis): an entry that happens to vanish on one
-    grid may still have a gradient. None: those that do not vanish.
+    grid may still have a gradient. None: those that do not vanish. ``intervals`` (m, Z, 2): the times between which
+    each draw acts; None where that is not known.
     """
 
     times: Any
@@ -33,6 +34,7 @@ class Segment:
     slots: tuple[str, ...]
     draws: int = 0
     pattern: tuple | None = None
+    intervals: Any = None
 
     @property
     def steps(self) -> int:
@@ -46,6 +48,15 @@ class Segment:
     def own_axes(self) -> int:
         """How many axes a coefficient has: 0 a number, 1 a number a component, 2 a matrix on the channels."""
         return self.outputs.ndim - 3
+
+    @functools.cached_property
+    def events(self) -> list[int]:
+        """Evaluations and draws of a step, by column behind the slots, in order: draws are made first where one of the
+        evaluations hears them."""
+        born = len(self.slots) + self.evaluations
+        heard = any(j >= born for row in self._columns()[0] for j in row)
+        asks, fresh = range(self.evaluations), range(self.evaluations, self.evaluations + self.draws)
+        return [*fresh, *asks] if heard else [*asks, *fresh]
 
     @functools.cached_property
     def program(self) -> list:
@@ -127,13 +138,15 @@ def _run(segments: list[Segment], call, start, noise, differentiable, watch) -> 
     for segment in segments:
         program, mix = _program(segment, start[0], differentiable)
         for asked, carried in program:
-            for terms in asked:
-                y = mix(terms, registers, start[0])
-                registers.append(call(k, y))
-                k += 1
-            for _ in range(segment.draws):
-                registers.append(noise(z))
-                z += 1
+            born = len(registers)
+            registers += [None] * (segment.evaluations + segment.draws)
+            for j in segment.events:
+                if j < segment.evaluations:
+                    registers[born + j] = call(k, mix(asked[j], registers, start[0]))
+                    k += 1
+                else:
+                    registers[born + j] = noise(z)
+                    z += 1
             registers = [mix(terms, registers, start[0]) for terms in carried]
             if watch is not None:
                 watch(registers[0])

@@ -24,6 +24,7 @@ from odekit.methods import (
     multistep,
     phase_splitting,
     pndm,
+    stochastic_splitting,
 )
 from odekit.methods.adams import STARTERS, Adams
 from odekit.methods.base import Method
@@ -129,6 +130,7 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     **extrapolation.METHODS,
     **phase_splitting.METHODS,
     **flow_splitting.METHODS,
+    **stochastic_splitting.METHODS,
     **conjugate.METHODS,
     **dpm_v3.METHODS,
     **gddim.METHODS,

@@ -31,6 +31,7 @@ def segments(
 
     ``first`` and ``names``: the step to begin with and the registers alive there, for a run already under way.
     """
+    require_noise(method, field, grid)
     if not method.is_plannable:
         raise MethodError(f"{method.name} runs eagerly; {method.plannable_variant}")
     numbers = FLOAT64 if precision is None else mpfield(precision)
@@ -67,19 +68,21 @@ def _segments(method: Method, field, grid: torch.Tensor, network_times, numbers:
 
 
 def _tabulate(recorder: Recorder, rows: list[Row], names: tuple, like, count: int, numbers: Field) -> Segment:
-    width = len(names) + len(recorder.inputs)
+    columns = recorder.columns
     like_carrier = widest(c for row in (*recorder.inputs, *rows) for c in row.terms.values())
     tables, masks = [], []
     for block in (recorder.inputs, rows):
         entries = [
             _column(valued(row.terms.get(j, 0.0), like_carrier), count, numbers, like_carrier.own_axes)
             for row in block
-            for j in range(width)
+            for j in columns
         ]
-        tables.append(_stack(entries, count, (len(block), width), numbers, like_carrier))
-        masks.append([[j in row.terms for j in range(width)] for row in block])
+        tables.append(_stack(entries, count, (len(block), len(columns)), numbers, like_carrier))
+        masks.append([[j in row.terms for j in columns] for row in block])
+    draws, ends = len(recorder.intervals), [t for pair in recorder.intervals for t in pair]
     asked = _stack([_column(t, count, numbers) for t in recorder.times], count, (len(recorder.times),), numbers)
-    return Segment(asked, *tables, slots=names, pattern=tuple(masks))
+    spans = _stack([_column(t, count, numbers) for t in ends], count, (draws, 2), numbers) if draws else None
+    return Segment(asked, *tables, slots=names, draws=draws, pattern=tuple(masks), intervals=spans)
 
 
 def _column(value: Any, count: int, numbers: Field, own_axes: int = 0):
@@ -116,6 +119,24 @@ def _vector(values, numbers: Field):
 def ends_noise_free(field, grid) -> bool:
     """Whether the last node has sigma = 0, where most clocks are infinite."""
     return hasattr(field.process, "sigma") and float(field.process.sigma(float(grid[-1].detach()))) == 0.0
+
+
+def require_noise(method: Method, field, grid: torch.Tensor) -> None:
+    """Raises MethodError for a reverse SDE and a method that draws no noise, or the other way round; GridError upwards.
+
+    A reverse SDE runs down in time; with eta = 0 it is the probability flow, which every method integrates.
+    """
+    eta, draws = getattr(field, "eta", None), getattr(method, "draws", 0)
+    if eta and not draws:
+        raise MethodError(
+            f"{method.name} draws no noise: it integrates the probability flow, sde.flow; not {field!r:.60}"
+        )
+    if draws and eta is None:
+        raise MethodError(f"{method.name} draws noise: give ReverseSDE(process, target), not {field!r:.60}")
+    if draws and float(grid[-1]) > float(grid[0]):
+        raise GridError(
+            f"a reverse SDE runs down in time; the grid goes from {float(grid[0]):g} up to {float(grid[-1]):g}"
+        )
 
 
 def _require_finite(segment: Segment, field, method: Method) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from odekit.engine import Segment
 from odekit.plan.carriers import embedded, product
 from odekit.plan.program import Plan, Table
 from odekit.plan.realisation import realised
@@ -33,27 +35,39 @@ def table(plan: Plan) -> Table:
     for segment in plan.segments:
         asks, carries = (embedded(t, form) for t in (segment.inputs, segment.outputs))
         for step in range(segment.steps):
-            known = slots
+            known, drawn = slots, make(segment.draws)
+            for i in range(segment.draws):
+                drawn[i, 1 + n + z + i] = one
+            z, born = z + segment.draws, len(slots) + segment.evaluations
             for e in range(segment.evaluations):
-                row = asks[step, e, : len(known)]
-                inputs.append(product(row[None], known, own)[0])
+                row = join([asks[step, e, : len(known)], asks[step, e, born:]])
+                inputs.append(product(row[None], join([known, drawn]), own)[0])
                 fresh = make(1)
                 fresh[0, 1 + k] = one
                 known, k = join([known, fresh]), k + 1
-            for _ in range(segment.draws):
-                fresh = make(1)
-                fresh[0, 1 + n + z] = one
-                known, z = join([known, fresh]), z + 1
-            slots = product(carries[step], known, own)
+            slots = product(carries[step], join([known, drawn]), own)
     stacked = (np.stack(inputs) if exact else torch.stack(inputs)) if inputs else make(0)
     output = slots[0]
     noise = {}
     if m:
-        noise = {"noise_inputs": stacked[:, 1 + n :], "noise_output": output[1 + n :]}
+        noise = {
+            "noise_inputs": stacked[:, 1 + n :],
+            "noise_output": output[1 + n :],
+            "noise_intervals": intervals(plan),
+        }
     return Table(
         plan.times, stacked[:, : 1 + n], output[: 1 + n], prediction=plan.prediction,
         state_scale=plan.state_scale, precision=plan.precision, **noise,
     )  # fmt: skip
+
+
+def intervals(plan: Plan) -> Any:
+    """The times (m, 2) between which each draw acts; None where a segment does not know."""
+    known = [s.intervals for s in plan.segments if s.draws]
+    if not known or any(pair is None for pair in known):
+        return None
+    flat = [pair.reshape(-1, 2) for pair in known]
+    return torch.cat(flat) if torch.is_tensor(flat[0]) else np.concatenate(flat)
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -86,7 +100,9 @@ def live(dense: Table) -> np.ndarray:
 
 def compressed(dense: Table, like: Plan) -> Plan:
     """The minimal realisation of a dense table, events in the order of the plan ``like``."""
-    kinds = [kind for s in like.segments for kind in s.steps * (s.evaluations * ["evaluation"] + s.draws * ["draw"])]
+    kinds = [
+        "evaluation" if j < s.evaluations else "draw" for s in like.segments for _ in range(s.steps) for j in s.events
+    ]
     n, asked, drawn = len(dense.inputs), 0, 0
     order = [0]
     for kind in kinds:
@@ -94,5 +110,18 @@ def compressed(dense: Table, like: Plan) -> Plan:
         asked, drawn = asked + (kind == "evaluation"), drawn + (kind == "draw")
     # Whatever the precision of its coefficients, the rows of a plan were multiplied out in float64.
     segments = realised(whole(dense)[:, order], kinds, as_array(dense.times), EPSILON["float64"])
+    if dense.noise_intervals is not None:
+        segments = _dated(segments, torch.as_tensor(as_array(dense.noise_intervals)))
     precision = "float64" if isinstance(dense.precision, int) else dense.precision
     return like.replaced(segments=tuple(segments), precision=precision)
+
+
+def _dated(segments: list[Segment], spans: Any) -> list[Segment]:
+    """The segments with the intervals (m, 2) of their draws, in order."""
+    found, first = [], 0
+    for segment in segments:
+        last = first + segment.steps * segment.draws
+        known = spans[first:last].reshape(segment.steps, segment.draws, 2) if segment.draws else None
+        found.append(replace(segment, intervals=known))
+        first = last
+    return found

@@ -53,7 +53,8 @@ class Row:
 
 
 class Recorder:
-    """The oracle of a step that runs on rows: every question becomes an evaluation, every answer a new register.
+    """The oracle of a step that runs on rows: every question becomes an evaluation, every answer a new register, every
+    draw one as well (`columns` says in which order they stand in a table).
 
     ``one``: the coefficient of a register in itself, 1.0 or the identity where coefficients are operators.
     """
@@ -63,11 +64,22 @@ class Recorder:
         self.one = one
         self.times: list = []
         self.inputs: list[Row] = []
+        self.intervals: list[tuple] = []
 
     def __call__(self, x: Row, time: Any) -> Row:
         self.times.append(time)
         self.inputs.append(x)
         return self.register(self.slots + len(self.times) - 1)
+
+    def draw(self, start: Any, end: Any) -> Row:
+        """A standard normal draw for what acts between two times."""
+        self.intervals.append((start, end))
+        return self.register(~(len(self.intervals) - 1))
+
+    @property
+    def columns(self) -> list[int]:
+        """The registers in the order of a table: slots, model outputs, draws (numbered -1, -2, ... while recording)."""
+        return [*range(self.slots + len(self.inputs)), *(~z for z in range(len(self.intervals)))]
 
     def register(self, number: int) -> Row:
         """The row that is one register."""

@@ -45,6 +45,7 @@ def save(plan: Plan, path: str | os.PathLike) -> None:
             {
                 "slots": list(s.slots), "draws": s.draws,
                 "times": _plain(s.times), "inputs": _plain(s.inputs), "outputs": _plain(s.outputs),
+                **({} if s.intervals is None else {"intervals": _plain(s.intervals)}),
             }
             for s in plan.segments
         ],
@@ -102,7 +103,10 @@ def _segment(data: dict, precision: Any) -> Segment:
         inputs = inputs.reshape(times.shape[0], 0, width, *form)
     if inputs.shape != (*times.shape, width, *form) or (outputs.shape[0], outputs.shape[2]) != (times.shape[0], width):
         raise ValueError(f"tables {tuple(inputs.shape)}, {tuple(outputs.shape)} do not fit {width} registers")
-    return Segment(times, inputs, outputs, slots, draws)
+    intervals = make(data["intervals"]) if "intervals" in data else None
+    if intervals is not None and tuple(intervals.shape) != (times.shape[0], draws, 2):
+        raise ValueError(f"intervals {tuple(intervals.shape)} do not fit {draws} draws a step")
+    return Segment(times, inputs, outputs, slots, draws, intervals=intervals)
 
 
 def _plain(table: Any) -> list:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from odekit import grids, methods
 from odekit.exceptions import OdekitError
 from odekit.fields.matrix import require_states
-from odekit.plan.build import ends_noise_free, segments
+from odekit.noise import normal
+from odekit.plan.build import ends_noise_free, require_noise, segments
 from odekit.plan.program import Plan
 from odekit.plan.rows import flatten
 from odekit.solve.eager import Counted, instants, march, under_way
@@ -49,6 +51,8 @@ def solve(
     grid: torch.Tensor | None = None,
     *,
     history: torch.Tensor | None = None,
+    noise: Callable[[int], torch.Tensor] | None = None,
+    seed: int | None = None,
     eager: bool = False,
     full: bool = False,
     **options: Any,
@@ -59,6 +63,8 @@ def solve(
 
     Fixed grids run as a Plan; ``eager=True`` runs the same step code on tensors (implicit methods always do).
     ``history`` (k, B, *shape) are exact states at grid[:k], from which a multistep formula starts at grid[k-1].
+    A method that draws noise integrates a `ReverseSDE`, and needs a ``seed`` or ``noise``, a function of the draw's
+    number that returns standard normal numbers like x: those of a seed are `odekit.noise.normal(seed, x)`.
     Adaptive: ``rtol``, ``atol``, ``t_end``, ``t_start``, ``control`` ("per-sample" or "batch"), ``controller`` ("pi" or
     "i"). Other ``options`` are the method's own. ``full=True`` returns a `Solution`.
     Raises GridError, ModelError (wrong shape, NaN: which evaluation, which time), DivergenceError, UnknownNameError.
@@ -72,14 +78,18 @@ def solve(
     if grid is None:
         from odekit.solve import adaptive
 
+        if getattr(flow, "eta", None):
+            raise OdekitError("a reverse SDE is solved on a grid: give grid=, or sde.flow for the probability flow")
+
         return adaptive.solve(flow, x, method or "dp5", full=full, **options)
     method = methods.get(method or "rk4", **options)
     grid = grids.check(grid, flow.process)
+    noise = _noise(method, flow, grid, x, noise, seed)
     states = [x] if full else None
     watch = states.append if full else None
     field = Counted(flow)
     if eager or not method.is_plannable:
-        result = march(method, field, grid, x, ends_noise_free(flow, grid), history, watch)
+        result = march(method, field, grid, x, ends_noise_free(flow, grid), history, watch, noise)
         evaluations = field.evaluations
     else:
         first, names, carry = 0, ("x",), (x,)
@@ -88,13 +98,23 @@ def solve(
             names, carry = flatten(under)
         built = segments(method, flow, grid, first=first, names=names)
         plan = Plan(tuple(built), flow.prediction, flow.process, name=method.name)
-        result = plan(flow.model, carry[0], differentiable=grid.requires_grad, watch=watch, carry=tuple(carry[1:]))
+        result = plan(flow.model, carry[0], noise, grid.requires_grad, watch, tuple(carry[1:]))
         evaluations = field.evaluations + plan.evaluations
     if not full:
         return result
     steps = len(grid) - 1
     trajectory = torch.stack(states)
     return Solution(result, grid, trajectory, Statistics(evaluations, steps, 0))
+
+
+def _noise(method, flow, grid: torch.Tensor, x: torch.Tensor, noise: Any, seed: int | None) -> Any:
+    """What answers draws: given, or of a seed; None for a method that makes none."""
+    require_noise(method, flow, grid)
+    draws = getattr(method, "draws", 0)
+    if (noise is not None) + (seed is not None) != bool(draws):
+        wanted = "seed= (a whole number) or noise= (a function of the draw's number)" if draws else "neither of them"
+        raise OdekitError(f"{method.name} draws {draws or 'no'} noise a step: give {wanted}")
+    return noise if seed is None else normal(seed, x)
 
 
 def _check_state(flow, x: Any) -> None:

@@ -25,14 +25,15 @@ def march(
     noise_free_end: bool,
     history: torch.Tensor | None = None,
     watch: Callable[[torch.Tensor], None] | None = None,
+    noise: Callable[[int], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """The state at grid[-1]; with ``history`` (k, B, *shape), exact states at grid[:k], marching starts at grid[k-1]
-    with the full formula."""
+    with the full formula. ``noise(k)`` answers draw number k."""
     nodes = instants(grid)
     steps = len(nodes) - 1
     phases = method.phases(steps, noise_free_end)
     first, carry = (0, {"x": x}) if history is None else under_way(method, field, nodes, history)
-    f = method.coordinates(field)
+    f = method.coordinates(field) if noise is None else method.coordinates(field, Drawing(field.model, noise))
     for i in range(first, steps):
         window = tuple(nodes[max(0, i - method.history) : i + 2][::-1])
         carry = method.step(f, window, carry, phases[i])
@@ -54,6 +55,21 @@ def under_way(method: Method, field, nodes: list[Instant], history: torch.Tensor
     return first, carry
 
 
+class Drawing:
+    """The oracle of a step that draws: it answers model outputs, and draws in the order in which they are made."""
+
+    def __init__(self, model: Callable, noise: Callable[[int], torch.Tensor]):
+        self.model, self.noise, self.made = model, noise, 0
+
+    def __call__(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.model(x, t)
+
+    def draw(self, start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+        """The next draw, for what acts between two times."""
+        self.made += 1
+        return self.noise(self.made - 1)
+
+
 class Counted:
     """A field whose model counts its calls and has its answers checked (eager runs only: a check waits for the device).
 
@@ -66,7 +82,7 @@ class Counted:
         self.finite = finite
         self.process, self.prediction, self._ask, self._name = flow.process, flow.prediction, flow.model, repr(flow)
         self.target = getattr(flow.model, "target", None)
-        self.evaluations = 0
+        self.evaluations, self.eta = 0, getattr(flow, "eta", None)
         self.parts, self.clock = getattr(flow, "parts", {}), getattr(flow, "clock", "")
         self.parts = {x: replace(part, flow=self._watched(x, part.flow)) for x, part in self.parts.items()}
         self._flows = dict.fromkeys(self.parts, 0)

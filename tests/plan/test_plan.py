@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import odekit as ok
-from odekit.methods import conjugate, flow_splitting, phase_splitting
+from odekit.methods import conjugate, flow_splitting, phase_splitting, stochastic_splitting
 
 METHODS = ["euler", "rk4", "dp5", "dop853", "ddim", "heun-edm", "dpmpp-2m", "ab-4", "abm-4", "deis-tab-3",
            "deis-rhoab-2", "exponential-ab-3"]  # fmt: skip
@@ -39,8 +39,10 @@ def relative(a, b):
     return float((a - b).abs().max() / b.abs().max())
 
 
-PHASE_SPACE = {**conjugate.METHODS, **flow_splitting.METHODS, **phase_splitting.METHODS}
-PLANNABLE = [name for name in ok.methods.names() if ok.methods.get(name).is_plannable and name not in PHASE_SPACE]
+ELSEWHERE = {
+    **conjugate.METHODS, **flow_splitting.METHODS, **phase_splitting.METHODS, **stochastic_splitting.METHODS,
+}  # fmt: skip
+PLANNABLE = [name for name in ok.methods.names() if ok.methods.get(name).is_plannable and name not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("method", PLANNABLE)

@@ -19,10 +19,12 @@ from textbook import (
 )
 
 import odekit as ok
-from odekit.methods import conjugate, flow_splitting, phase_splitting
+from odekit.methods import conjugate, flow_splitting, phase_splitting, stochastic_splitting
 
-PHASE_SPACE = {**conjugate.METHODS, **flow_splitting.METHODS, **phase_splitting.METHODS}
-PLANNABLE = [name for name in ok.methods.names() if ok.methods.get(name).is_plannable and name not in PHASE_SPACE]
+ELSEWHERE = {
+    **conjugate.METHODS, **flow_splitting.METHODS, **phase_splitting.METHODS, **stochastic_splitting.METHODS,
+}  # fmt: skip
+PLANNABLE = [name for name in ok.methods.names() if ok.methods.get(name).is_plannable and name not in ELSEWHERE]
 
 
 def flow(prediction="noise", process=PROCESS):
