@@ -13,6 +13,7 @@ from odekit.algebra.exponential import (
     stiff_order,
 )
 from odekit.algebra.exponential_multistep import ExponentialMultistep
+from odekit.algebra.proof import Proof
 
 LIMIT = 6
 """Orders beyond which no condition is asked: stiff trees have a variable for each inner vertex."""
@@ -21,7 +22,7 @@ STAGES = 20
 """What is exact to this stage order is exact to any: a single stage, at the start of the step."""
 
 
-class ExponentialCertificate:
+class ExponentialCertificate(Proof):
     """The numbers of one exponential method, each computed when it is asked for.
 
     Free parameters stay symbols: what is said then holds for all their values. Made by `exponential_certificate`.
@@ -135,14 +136,9 @@ class ExponentialCertificate:
             rows.append(("free parameters", f"{', '.join(self.method.parameters)}: what is said holds for all values"))
         return rows
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data."""
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
         return {
-            "name": self.name,
-            "family": self.family,
-            "claimed_order": self.claimed,
-            "order": self.order,
-            "failing": list(self.failing),
             "claimed_stiff_order": self.claimed_stiff,
             "stiff_order_strong": self.strong.order,
             "failing_stiff_strong": self.strong.reason,
@@ -153,7 +149,6 @@ class ExponentialCertificate:
             "embedded_order": self.embedded_order,
             "zero_stable": True,
             "parameters": list(self.method.parameters),
-            "findings": self.findings(),
         }
 
     def __repr__(self) -> str:

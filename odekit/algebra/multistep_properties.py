@@ -14,6 +14,7 @@ from odekit.algebra import multistep_stability as stability
 from odekit.algebra.multistep import Multistep, get, is_null, nodes
 from odekit.algebra.multistep_conditions import error_constant, order_of, order_on_smooth_grids, residual
 from odekit.algebra.numbers import is_symbolic, plain
+from odekit.algebra.proof import Proof
 from odekit.algebra.trees import AlgebraError
 
 
@@ -28,7 +29,7 @@ class Failure:
         return f"C_{self.degree}: {_shown(self.found)}, not 0"
 
 
-class MultistepCertificate:
+class MultistepCertificate(Proof):
     """The numbers of one method, each computed when it is asked for; made by `multistep_certificate`.
 
     `order` is the textbook's, on equal steps. On grids whose steps vary smoothly, and on those where they jump, a
@@ -187,16 +188,11 @@ class MultistepCertificate:
         ]
         return [(label, text) for label, text in rows if text]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data: exact numbers as text, floats as floats."""
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
         return {
-            "name": self.name,
-            "family": self.family,
-            "claimed_order": self.claimed,
-            "order": self.order,
             "order_on_smooth_grids": self.smooth_order,
             "order_on_any_steps": self.any_order,
-            "failing": [str(f) for f in self.failing],
             "failing_on_any_steps": [str(f) for f in self.failing_on_any_steps],
             "error_constant": _text(self.error_constant),
             "zero_stable": self.zero_stable,
@@ -205,11 +201,7 @@ class MultistepCertificate:
             "imaginary_interval": self.imaginary_interval,
             "a_alpha": self.a_alpha,
             "symmetric": self.symmetric,
-            "findings": self.findings(),
         }
-
-    def __repr__(self) -> str:
-        return f"<certificate of {self.name}: order {self.order}>"
 
 
 def multistep_certificate(method: Multistep | str) -> MultistepCertificate:

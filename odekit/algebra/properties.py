@@ -12,6 +12,7 @@ import numpy as np
 from odekit.algebra import structure
 from odekit.algebra.conditions import PrincipalError, principal_error, residuals
 from odekit.algebra.numbers import is_zero, numbers
+from odekit.algebra.proof import Proof
 from odekit.algebra.runge_kutta import Scheme, scheme, series, tableau
 from odekit.algebra.stability import StabilityFunction, stability_function
 from odekit.algebra.structure import Verdict
@@ -33,7 +34,7 @@ class Failure:
         return f"{self.tree}: {_shown(self.found)}, not {self.wanted}"
 
 
-class Certificate:
+class Certificate(Proof):
     """The numbers of one method, each computed when it is asked for; made by `certificate`."""
 
     family = "runge-kutta"
@@ -238,15 +239,10 @@ class Certificate:
             ("symmetric", _preserved(self.symmetric)),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data: exact numbers as text, floats as floats."""
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
         about = {
-            "name": self.name,
-            "family": self.family,
             "consistent": self.order >= 1,
-            "claimed_order": self.claimed,
-            "order": self.order,
-            "failing": [str(f) for f in self.failing],
             "claimed_embedded_order": self.claimed_embedded,
             "embedded_order": self.embedded_order,
             "failing_embedded": [str(f) for f in self.failing_embedded or ()],
@@ -254,7 +250,7 @@ class Certificate:
             "principal_error_norm": self.principal_error.norm,
         }
         if self.scheme.colours > 1:  # what follows is asked of one method, not of an additive one
-            return {**about, "findings": self.findings()}
+            return about
         return {
             **about,
             "stage_order": self.stage_order,
@@ -272,11 +268,7 @@ class Certificate:
             "symmetric": bool(self.symmetric),
             "failing_symmetric": self.symmetric.failing,
             "ssp_coefficient": float(self.ssp),
-            "findings": self.findings(),
         }
-
-    def __repr__(self) -> str:
-        return f"<certificate of {self.name}: order {self.order}>"
 
 
 def certificate(method: Any) -> Certificate:

@@ -10,6 +10,7 @@ import numpy as np
 
 from odekit.algebra.numbers import is_zero
 from odekit.algebra.processing import processing
+from odekit.algebra.proof import Proof
 from odekit.algebra.splitting import MAX_ORDER, Splitting, error_terms, first_failure, to_digits
 from odekit.algebra.splitting_files import Processed
 
@@ -32,7 +33,7 @@ class BracketFailure:
         return f"{self.bracket}: {_shown(self.found)}, not {self.wanted}"
 
 
-class SplittingCertificate:
+class SplittingCertificate(Proof):
     """The numbers of one splitting, composition or processed method, each computed when it is asked for.
 
     >>> from odekit.algebra.compositions import get
@@ -157,18 +158,6 @@ class SplittingCertificate:
     def _steps(self) -> list[tuple[str, float]]:
         return [(x, float(to_digits(v, 30))) for x, v in self.kernel.as_flows().flat()]
 
-    def findings(self) -> list[str]:
-        """Claims that do not hold, with the first bracket that fails.
-
-        >>> from odekit.algebra.compositions import get, swapped
-        >>> splitting_certificate(swapped(get("mclachlan-4"))).findings()[0][:34]
-        'order 2, not 4 as claimed: [Y1,Y2]'
-        """
-        if not self.claimed or self.order == self.claimed:
-            return []
-        why = f": {self.failing[0]}" if self.order < self.claimed and self.failing else ""
-        return [f"order {self.order}, not {self.claimed} as claimed{why}"]
-
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of everything, as a page shows it."""
         beyond = f"; next: {self.failing[0]}" if self.failing else " at least"
@@ -190,15 +179,10 @@ class SplittingCertificate:
             ("stability interval", "for two parts only" if interval is None else f"{interval:.10g}, h times frequency"),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data: exact numbers as text, floats as floats."""
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
         return {
-            "name": self.name,
-            "family": self.family,
             "kind": self.method.kind,
-            "claimed_order": self.claimed,
-            "order": self.order,
-            "failing": [str(f) for f in self.failing],
             "effective_order": self.effective_order,
             "error": {k: _shown(v) for k, v in self.error.items()} if self.failing else {},
             "error_norm": self.error_norm if self.failing else 0.0,
@@ -210,11 +194,7 @@ class SplittingCertificate:
             "largest_coefficient": self.largest,
             "negative_parts": list(self.negative),
             "stability_interval": self.stability_interval,
-            "findings": self.findings(),
         }
-
-    def __repr__(self) -> str:
-        return f"<certificate of {self.name}: order {self.order}>"
 
 
 def splitting_certificate(method: Splitting | Processed) -> SplittingCertificate:

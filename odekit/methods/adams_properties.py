@@ -19,6 +19,7 @@ from functools import cached_property
 from math import factorial
 from typing import Any
 
+from odekit.algebra.proof import Proof
 from odekit.algebra.trees import AlgebraError
 from odekit.expressions import mpfield
 from odekit.fields.coordinates import Coordinates, Instant
@@ -35,7 +36,7 @@ DIGITS = 40
 EXACT = float("inf")
 
 
-class AdamsCertificate:
+class AdamsCertificate(Proof):
     """What is proved of an Adams method: of its formula, or of its predictor and its corrector.
 
     A predictor-corrector pair (PECE, or PEC as UniPC) has the order of its corrector, where the predictor is at most
@@ -87,13 +88,6 @@ class AdamsCertificate:
         ahead = self.parts.get("predictor")
         return self.main.failing if ahead is None or self.main.order <= ahead.order + 1 else ahead.failing
 
-    def findings(self) -> list[str]:
-        """Claims that do not hold."""
-        if self.claimed is None or self.order == self.claimed:
-            return []
-        why = f": {self.failing[0]}" if self.order < self.claimed and self.failing else ""
-        return [f"order {self.order}, not {self.claimed} as claimed{why}"]
-
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of everything, as a page shows it."""
         from odekit.methods.ends import effects
@@ -106,18 +100,12 @@ class AdamsCertificate:
             rows.insert(1, ("order of the pair", str(self.order)))
         return [*rows, *effects(self.method)]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data."""
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
         return {
-            "name": self.name,
-            "family": self.family,
-            "claimed_order": self.claimed,
-            "order": self.order,
             "stiff_order": self.stiff_order,
-            "failing": [str(f) for f in self.failing],
             "route": self.route,
             **{role: part.to_dict() for role, part in self.parts.items()},
-            "findings": self.findings(),
         }
 
     def __repr__(self) -> str:
@@ -245,7 +233,7 @@ def _share(phi: re.Match) -> str:
     return "phi1(z)" if n == 1 else f"phi1(z)/{n}"
 
 
-class MomentsCertificate:
+class MomentsCertificate(Proof):
     """The order of Adams weights in a clock, from what their moments leave on uneven steps of VP.
 
     Moments are compared in 40 digits with quadrature in the straight clock, at two step sizes; what falls like h^(p+1)
@@ -311,10 +299,6 @@ class MomentsCertificate:
         )
         return (f"moment {m} in {SPELT[self.clock]}: {left:.2e} at h = 1/1024, falling like h^{falls}, not 0",)
 
-    def findings(self) -> list[str]:
-        """Nothing is claimed of the weights alone."""
-        return []
-
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of everything, as a page shows it."""
         exact = sum(rate == EXACT for _, rate in self.moments)
@@ -324,7 +308,7 @@ class MomentsCertificate:
             ("zero-stability", "yes: the only root is 1"),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data."""
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
         moments = [[left, None if rate == EXACT else rate] for left, rate in self.moments]
-        return {"order": self.order, "failing": list(self.failing), "moments": moments, "zero_stable": True}
+        return {"moments": moments, "zero_stable": True}

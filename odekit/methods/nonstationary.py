@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from odekit import grids, processes
+from odekit.algebra.proof import Proof
 from odekit.exceptions import GridError, MethodError, unknown
 from odekit.expressions import mpfield
 from odekit.fields.coordinates import CLOSED, Coordinates, Instant, dot
@@ -205,7 +206,7 @@ def from_fields(fields: Mapping[str, Any]) -> NonStationary:
     return NonStationary(processes.get(fields["process"], **values), grid, weights, fields["prediction"], **labels)
 
 
-class Exactness:
+class Exactness(Proof):
     """The certificate of a non-stationary method: on which functions its weights are exact, and how large they are.
 
     It has no order: `order` and `claimed` are None.
@@ -259,17 +260,9 @@ class Exactness:
         steps = f"{len(self.method.weights)}, of one grid on {self.method.process!r}"
         return [("evaluations", steps), *told, ("largest weight", f"{largest:.4g}")]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain data."""
-        return {
-            "name": self.name,
-            "family": self.family,
-            "order": None,
-            "claimed_order": None,
-            "failing": list(self.failing),
-            "defects": self.defects,
-            "findings": self.findings(),
-        }
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
+        return {"defects": self.defects}
 
 
 def _defect(row: torch.Tensor, values: Any, wanted: Any) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from odekit.algebra.proof import Proof
 from odekit.algebra.runge_kutta import elementary_weights
 from odekit.algebra.trees import AlgebraError, Tree, table
 from odekit.expressions import mpfield
@@ -29,7 +30,7 @@ SIZES = (512, 1024)
 BEGIN = 0.4  # in the time of VP, where every clock bends
 
 
-class StraightCertificate:
+class StraightCertificate(Proof):
     """Which trees a step gets right, and how fast the others are approached as it shrinks: computed, not proved.
 
     >>> from odekit.methods import get
@@ -107,13 +108,10 @@ class StraightCertificate:
             ("trees that hold exactly", f"{exact} of {len(self.gaps)}"),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data."""
+    def details(self) -> dict[str, Any]:
+        """The rest of it as plain data."""
         rates = {str(t): [gap, None if rate == EXACT else rate] for t, (gap, rate) in self.gaps.items()}
-        return {
-            "name": self.name, "family": self.family, "claimed_order": self.claimed, "order": self.order,
-            "failing": list(self.failing), "trees": rates, "findings": self.findings(),
-        }  # fmt: skip
+        return {"trees": rates}
 
     def __repr__(self) -> str:
         return f"<certificate of {self.name}: order {self.order}, by its tableau as the step shrinks>"
