@@ -1,11 +1,11 @@
-"""Any linear SDE on (x, m), given as SymPy matrices."""
+"""Any linear SDE on n channels, given as SymPy matrices."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,11 @@ import torch
 from ..exceptions import OdekitError
 from ..expressions import FLOAT64, exact_value
 from .chebyshev import Interpolant
-from .entries import Entries, Words
+from .entries import Entries, Words, as_matrix, as_rows
+from .exponential import exponential
 from .matrix import EARLIEST, MatrixProcess
 from .propagate import halved, propagate
+from .triangular import product
 
 if TYPE_CHECKING:
     import sympy
@@ -26,14 +28,15 @@ POINTS = 16
 
 
 class LinearSDE(MatrixProcess):
-    """du = F_t u dt + G_t dw on states (B, 2, *shape), F (2, 2) and G (2, k) SymPy matrices in one symbol, the time.
+    """du = F_t u dt + G_t dw on states (B, n, *shape), F (n, n) and G (n, k) SymPy matrices in one symbol, the time.
 
-    `initial` are the variances of (x, m) at t = 0 given the clean data. The transition is closed where F(t) and F(s)
-    commute and F has an antiderivative (a double eigenvalue gives polynomials times an exponential), else collocation
-    of order 20 to rounding; covariances are int Psi G G^T Psi^T, by Gauss-Legendre with panels doubled until they
-    agree, which keeps its digits near t = 0. `expressions` has what closes in symbols.
+    Channel 0 is the data; n = 1 has no other: its states are (B, 1, *shape), where an `IsotropicProcess` takes
+    (B, *shape). `initial` are the n variances at t = 0 given the clean data, zero by default. The transition is closed
+    where F(t) and F(s) commute and F has an antiderivative, an exponential of a matrix (multiple eigenvalues are no
+    obstacle), else collocation of order 20 to rounding; covariances are int Psi G G^T Psi^T, by Gauss-Legendre with
+    panels doubled until they agree, which keeps its digits near t = 0. `expressions` has what closes in symbols.
 
-    Raises `OdekitError` for matrices of other shapes or in several symbols, and for negative variances; mpmath times
+    Raises `OdekitError` for matrices that do not fit or in several symbols, and for negative variances; mpmath times
     need a closed transition.
 
     >>> import sympy
@@ -46,7 +49,7 @@ class LinearSDE(MatrixProcess):
     """
 
     name = "linear-sde"
-    defaults = MappingProxyType({"F": inspect.Parameter.empty, "G": inspect.Parameter.empty, "initial": (0, 0)})
+    defaults = MappingProxyType({"F": inspect.Parameter.empty, "G": inspect.Parameter.empty, "initial": None})
 
     def __init__(self, F: Any = inspect.Parameter.empty, G: Any = inspect.Parameter.empty, **parameters: Any) -> None:
         given = {name: value for name, value in (("F", F), ("G", G)) if value is not inspect.Parameter.empty}
@@ -55,14 +58,27 @@ class LinearSDE(MatrixProcess):
     def _parameter(self, name: str, value: Any) -> Any:
         if name in ("F", "G"):
             return _matrix(name, value)
-        if name != "initial":
-            return super()._parameter(name, value)
-        pair = tuple(value) if isinstance(value, (tuple, list)) else ()
-        if len(pair) != 2:
-            raise OdekitError(f"LinearSDE: initial = {value!r} must be two variances, of x and of m at t = 0")
-        return tuple(super(LinearSDE, self)._parameter(name, entry) for entry in pair)
+        if name != "initial" or value is None:
+            return value if name == "initial" else super()._parameter(name, value)
+        if not isinstance(value, (tuple, list)):
+            raise OdekitError(f"LinearSDE: initial = {value!r} must be the variances of the channels at t = 0, a tuple")
+        return tuple(super(LinearSDE, self)._parameter(name, entry) for entry in value)
+
+    def _fix(self, options: dict[str, Any]) -> None:
+        if options["initial"] is None:
+            options["initial"] = (0,) * options["F"].rows
+        super()._fix(options)
 
     def check(self) -> None:
+        n = self.F.rows
+        if self.F.cols != n:
+            raise OdekitError(f"LinearSDE: F must be square, a row and a column for each channel; got {self.F.shape}")
+        if self.G.rows != n:
+            raise OdekitError(f"LinearSDE: G has {self.G.rows} rows, F {n} channels; expected G of shape ({n}, k)")
+        if len(self.initial) != n:
+            raise OdekitError(
+                f"LinearSDE: initial = {self.initial} must be {n} variances, of each channel at t = 0 given the data"
+            )
         if min(self.initial) < 0:
             raise OdekitError(f"LinearSDE: initial variances {self.initial} must not be negative")
         symbols = sorted(self.F.free_symbols | self.G.free_symbols, key=str)
@@ -71,8 +87,8 @@ class LinearSDE(MatrixProcess):
             raise OdekitError(f"LinearSDE: F and G contain {listed}; expected numbers and one symbol, the time")
 
     @property
-    def initial_variances(self) -> tuple[Any, Any]:
-        """Variances of (x, m) at t = 0 given the clean data, exact."""
+    def initial_variances(self) -> tuple[Any, ...]:
+        """Variances of the channels at t = 0 given the clean data, exact."""
         return tuple(map(exact_value, self.initial))
 
     @functools.cached_property
@@ -104,8 +120,8 @@ class LinearSDE(MatrixProcess):
         }
 
     def _run(self, name: str, words: Any, t: Any) -> Entries:
-        a, b, c, d = (code.on_mpmath(t) if words.exact else code.on_torch(t) for code in self._codes[name])
-        return (a, b), (c, d)
+        n, entries = self.channels, [c.on_mpmath(t) if words.exact else c.on_torch(t) for c in self._codes[name]]
+        return tuple(tuple(entries[n * i : n * i + n]) for i in range(n))
 
     def _drift(self, words: Any, t: Any) -> Entries:
         return self._run("drift", words, t)
@@ -119,81 +135,85 @@ class LinearSDE(MatrixProcess):
                 raise OdekitError(
                     "LinearSDE: this transition has no closed form (F(t) and F(s) do not commute), so times are float64"
                 )
-            psi = propagate(self._stacked("drift"), *torch.broadcast_tensors(to, at))
-            return (psi[..., 0, 0], psi[..., 0, 1]), (psi[..., 1, 0], psi[..., 1, 1])
-        (a0, b0), (c0, d0) = self._run("integral", words, at)
-        (a1, b1), (c1, d1) = self._run("integral", words, to)
-        a, b, c, d = a1 - a0, b1 - b0, c1 - c0, d1 - d0
+            drift = lambda t: as_matrix(self._drift(Words, t))  # noqa: E731
+            return as_rows(propagate(drift, *torch.broadcast_tensors(to, at)))
+        begun, ended = (self._run("integral", words, t) for t in (at, to))
+        B = [[b - a for a, b in zip(*rows, strict=True)] for rows in zip(begun, ended, strict=True)]
+        if self.channels != 2:
+            return as_rows(exponential(as_matrix(B)))
+        (a, b), (c, d) = B
         half = (a - d) / 2
         even, odd = exponentials(words, (a + d) / 2, half * half + b * c)
         return (even + odd * half, odd * b), (odd * c, even - odd * half)
 
-    def _noise(self, words: Any, t: Any) -> tuple[Any, Any, Any]:
+    def _noise(self, words: Any, t: Any) -> Sequence[Any]:
         if words.exact:
             from mpmath import mp
 
-            return tuple(mp.quad(lambda r, k=k: self._density(words, t, r)[k], [0, t / 2, t]) for k in range(3))
+            density = functools.cache(lambda r: self._density(words, t, r))
+            entries = range(self.channels * (self.channels + 1) // 2)
+            return [mp.quad(lambda r, k=k: density(r)[k], [0, t / 2, t]) for k in entries]
         nodes, weights = (torch.tensor(row, dtype=torch.float64) for row in FLOAT64.gauss_legendre(POINTS))
 
-        def integral(panels: int) -> tuple:
+        def integral(panels: int) -> list:
             share = ((torch.arange(panels, dtype=torch.float64).unsqueeze(1) + nodes) / panels).flatten()
             values = self._density(words, t.unsqueeze(-1), t.unsqueeze(-1) * share)
-            return tuple((value * weights.repeat(panels)).sum(-1) * (t / panels) for value in values)
+            return [(value * weights.repeat(panels)).sum(-1) * (t / panels) for value in values]
 
-        return halved(integral, _gap, f"LinearSDE: the covariance at t = {t.max().item():g}")
+        return halved(integral, self._gap, f"LinearSDE: the covariance at t = {t.max().item():g}")
 
-    def from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
+    def _density(self, words: Any, t: Any, r: Any) -> Sequence[Any]:
+        """The lower triangle of Psi(t, r) G G^T Psi(t, r)^T at time r."""
+        psi = self._transition(words, t, r)
+        pushed = product(psi, self._diffusion(words, r))
+        return [sum(a * b for a, b in zip(pushed[i], psi[j], strict=True)) for i, j in _triangle(self.channels)]
+
+    def _gap(self, now: Sequence[Any], before: Sequence[Any]) -> float:
+        """The largest difference of two covariances, each entry in units of its own standard deviations."""
+        places = _triangle(self.channels)
+        variances = {i: now[k].detach() for k, (i, j) in enumerate(places) if i == j}
+        gaps = []
+        for (i, j), a, b in zip(places, now, before, strict=True):
+            unit = variances[i] if i == j else (variances[i] * variances[j]).sqrt()
+            gaps.append(torch.where(unit > 0, (a - b).detach().abs() / unit.clamp(min=1e-300), 0.0))
+        return max(gap.max().item() for gap in gaps)
+
+    def from_start(self, words: Any, t: Any) -> tuple[Entries, Sequence[Any]]:
         low, high = EARLIEST * self.t_max, self.t_max
         if words.exact or "integral" in self._codes or not bool(((t >= low) & (t <= high)).all()):
             return super().from_start(words, t)
-        a, b, c, d, xx, xm, mm = self._history(torch.log(t)).unbind(-1)
-        return ((a, b), (c, d)), (xx, xm, mm)
+        known, n = self._history(torch.log(t)), self.channels
+        return as_rows(known[..., : n * n].unflatten(-1, (n, n))), known[..., n * n :].unbind(-1)
 
     @functools.cached_property
     def _history(self) -> Interpolant:
         """Psi(t, 0) and the noise since t = 0 as functions of log t, for processes without a closed transition."""
 
-        def coefficients(t: torch.Tensor) -> torch.Tensor:
-            """The Lyapunov equation of (xx, xm, mm, 1), beside u' = F u."""
-            (a, b), (c, d) = self._drift(Words, t)
-            (xx, xm), (_, mm) = self._diffusion(Words, t)
-            matrix = t.new_zeros(*t.shape, 6, 6)
-            for (i, j), entry in {
-                (0, 0): 2 * a, (0, 1): 2 * b, (0, 3): xx, (1, 0): c, (1, 1): a + d, (1, 2): b, (1, 3): xm,
-                (2, 1): 2 * c, (2, 2): 2 * d, (2, 3): mm, (4, 4): a, (4, 5): b, (5, 4): c, (5, 5): d,
-            }.items():  # fmt: skip
-                matrix[..., i, j] = entry
-            return matrix
-
         def march(log_t: torch.Tensor) -> torch.Tensor:
             t = torch.exp(log_t)
-            ((a, b), (c, d)), (xx, xm, mm) = super(LinearSDE, self).from_start(Words, t[:1])
-            one, none = torch.ones_like(a), torch.zeros_like(a)
-            rows = [xx, xm, mm, one, a, c], [none, none, none, none, b, d]
-            states = [torch.stack([torch.cat(row) for row in rows], 1)]
-            for step in propagate(coefficients, t[1:], t[:-1]):
-                states.append(step @ states[-1])
-            first, second = torch.stack(states).unbind(-1)
-            return torch.stack([first[:, 4], second[:, 4], first[:, 5], second[:, 5], *first[:, :3].T], 1)
+            psi, noise = super(LinearSDE, self).from_start(Words, t[:1])
+            found = [[as_matrix(psi)], [torch.stack([*noise, torch.ones_like(t[:1])], -1).unsqueeze(-1)]]
+            for states, rate in zip(found, (lambda t: as_matrix(self._drift(Words, t)), self._lyapunov), strict=True):
+                for step in propagate(rate, t[1:], t[:-1]):
+                    states.append(step @ states[-1])
+            psi, noise = (torch.cat(states).flatten(1) for states in found)
+            return torch.cat([psi, noise[:, :-1]], 1)
 
         with torch.no_grad():
             return Interpolant(march, math.log(EARLIEST * self.t_max), math.log(self.t_max))
 
-    def _density(self, words: Any, t: Any, r: Any) -> tuple[Any, Any, Any]:
-        """Entries xx, xm, mm of Psi(t, r) G G^T Psi(t, r)^T at time r."""
-        (a, b), (c, d) = self._transition(words, t, r)
-        (xx, xm), (_, mm) = self._diffusion(words, r)
-        return (
-            a * a * xx + 2 * a * b * xm + b * b * mm,
-            a * c * xx + (a * d + b * c) * xm + b * d * mm,
-            c * c * xx + 2 * c * d * xm + d * d * mm,
-        )
-
-    def _stacked(self, name: str) -> Any:
-        def matrices(t: torch.Tensor) -> torch.Tensor:
-            return torch.stack([code.on_torch(t) for code in self._codes[name]], -1).reshape(*t.shape, 2, 2)
-
-        return matrices
+    def _lyapunov(self, t: torch.Tensor) -> torch.Tensor:
+        """The matrix of W' = F W + W F^T + G G^T on (lower triangle of W, 1)."""
+        F, D = self._drift(Words, t), self._diffusion(Words, t)
+        places = _triangle(self.channels)
+        at = {pair: k for k, (i, j) in enumerate(places) for pair in ((i, j), (j, i))}
+        matrix = t.new_zeros(*t.shape, len(places) + 1, len(places) + 1)
+        for k, (i, j) in enumerate(places):
+            matrix[..., k, -1] = D[i][j]
+            for other in range(self.channels):
+                matrix[..., k, at[other, j]] += F[i][other]
+                matrix[..., k, at[i, other]] += F[j][other]
+        return matrix
 
 
 def exponentials(words: Any, mean: Any, square: Any) -> tuple[Any, Any]:
@@ -214,15 +234,9 @@ def exponentials(words: Any, mean: Any, square: Any) -> tuple[Any, Any]:
     return even, torch.where(square > NEAR, (up - down) / (2 * grows), size * odd_far)
 
 
-def _gap(now: tuple, before: tuple) -> float:
-    """The largest difference of two covariances, each entry in units of its own standard deviations."""
-    xx, _, mm = (entry.detach() for entry in now)
-    units = (xx, (xx * mm).sqrt(), mm)
-    gaps = [
-        torch.where(unit > 0, (a - b).detach().abs() / unit.clamp(min=1e-300), 0.0)
-        for a, b, unit in zip(now, before, units, strict=True)
-    ]
-    return max(gap.max().item() for gap in gaps)
+def _triangle(n: int) -> list[tuple[int, int]]:
+    """The places of a lower triangle, row by row."""
+    return [(i, j) for i in range(n) for j in range(i + 1)]
 
 
 def _matrix(name: str, value: Any) -> sympy.Matrix:
@@ -231,13 +245,7 @@ def _matrix(name: str, value: Any) -> sympy.Matrix:
     if not isinstance(value, sympy.MatrixBase):
         raise OdekitError(f"LinearSDE: {name} must be a SymPy matrix, not {type(value).__name__}")
     matrix = sympy.ImmutableMatrix(value)
-    if matrix.rows == 1 and matrix.cols == 1:
-        raise OdekitError(
-            f"LinearSDE: {name} is 1x1; a process with scalar coefficients is an IsotropicProcess, defined by alpha and"
-            " sigma"
-        )
-    if matrix.rows != 2 or (name == "F" and matrix.cols != 2):
-        expected = "(2, 2)" if name == "F" else "(2, k)"
-        raise OdekitError(f"LinearSDE: {name} must be {expected} on (x, m), got {matrix.shape}")
+    if 0 in matrix.shape:
+        raise OdekitError(f"LinearSDE: {name} is empty, got shape {matrix.shape}")
     # 0.1 in a matrix means 1/10, as everywhere
     return matrix.applyfunc(lambda entry: sympy.nsimplify(entry, rational=True) if entry.has(sympy.Float) else entry)

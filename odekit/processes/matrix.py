@@ -1,31 +1,36 @@
-"""Processes on states (B, 2, *shape), data beside an auxiliary variable: what all of them derive from four formulas."""
+"""Processes on states (B, n, *shape), data beside auxiliary variables: what all of them derive from four formulas."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from ..exceptions import OperatorError, TimeRangeError, unknown
+from ..exceptions import OdekitError, OperatorError, TimeRangeError, unknown
 from ..operators import Block
 from .chebyshev import Antiderivative
-from .entries import Entries, Words, block
+from .entries import Entries, Words, as_matrix, as_rows, block
 from .kinds import Mpmath, elementwise, number
 from .process import Process
+from .triangular import Rows, product, solved, transposed, triangular
+from .turning import Turning
 
 Number = float | torch.Tensor | Any  # python float, float64 tensor (0-d, or a vector over steps), mpmath number
 EARLIEST = 1e-12  # of t_max: where the table of R_t begins
 ROUNDING = 1e-12  # by which a grid's end may miss t_max
+REACHED = 1e-13  # of a variance: what less of it is noise of its own is rounding
 
 
 class MatrixProcess(Process):
-    """A forward process du = F_t u dt + G_t dw with 2x2 coefficients on the channel axis of u (B, 2, *shape).
+    """A forward process du = F_t u dt + G_t dw with n x n coefficients on the channel axis of u (B, n, *shape).
 
-    Channel 0 is the data x, channel 1 the auxiliary variable m. Given clean data, u_0 = (x_0, m_0) has the covariance
-    Sigma_0 = diag(`initial_variances`), independent of x_0 and zero in the mean of m. A subclass gives four formulas in
-    `words` (exp, sqrt, ... of a number kind): `_drift`, `_diffusion` (G G^T), `_transition` (Psi) and `_noise`
-    (the symmetric int_0^t Psi(t, r) G G^T Psi(t, r)^T dr as (xx, xm, mm), accurate near t = 0).
+    Channel 0 is the data x, the others auxiliary variables (n = 2: the momentum m; n = 1: there is none). Given clean
+    data, u_0 = (x_0, 0, ...) has the covariance Sigma_0 = diag(`initial_variances`), independent of x_0. A subclass
+    gives four formulas in `words` (exp, sqrt, ... of a number kind): `_drift`, `_diffusion` (G G^T) and `_transition`
+    (Psi) as rows, and `_noise`, int_0^t Psi(t, r) G G^T Psi(t, r)^T dr as its lower triangle, row by row, every entry
+    accurate near t = 0.
 
     Every method that takes a time takes floats, float64 tensors (a vector gives an operator over steps; with autograd)
     and mpmath numbers, and returns a `Block` of that kind. The flow of the marginals is
@@ -43,13 +48,18 @@ class MatrixProcess(Process):
     def _transition(self, words: Any, to: Any, at: Any) -> Entries:
         raise NotImplementedError
 
-    def _noise(self, words: Any, t: Any) -> tuple[Any, Any, Any]:
+    def _noise(self, words: Any, t: Any) -> Sequence[Any]:
         raise NotImplementedError
 
     @property
-    def initial_variances(self) -> tuple[Any, Any]:
-        """Variances of (x, m) at t = 0 given the clean data, exact numbers."""
+    def initial_variances(self) -> tuple[Any, ...]:
+        """Variances of the channels at t = 0 given the clean data, exact numbers."""
         raise NotImplementedError
+
+    @property
+    def channels(self) -> int:
+        """n, the length of the channel axis."""
+        return len(self.initial_variances)
 
     # ------------------------------------------------------------ coefficients
 
@@ -78,71 +88,103 @@ class MatrixProcess(Process):
         self.check_times(t)
 
         def formula(words: Any, s: Any) -> Entries:
-            xx, xm, mm, _ = self.spread(words, s, *self._initial(words, initial))
-            return (xx, xm), (xm, mm)
+            psi, noise = self.from_start(words, s)
+            start, n = self._initial(words, initial), self.channels
+            lower = _lower(noise, n)
+            for i in range(n):
+                for j in range(i + 1):
+                    lower[i][j] = lower[i][j] + sum(a * b * v for a, b, v in zip(psi[i], psi[j], start, strict=True))
+            return [[lower[max(i, j)][min(i, j)] for j in range(n)] for i in range(n)]
 
         return block(formula, t)
 
-    def from_start(self, words: Any, t: Any) -> tuple[Entries, tuple[Any, Any, Any]]:
-        """Psi(t, 0) and the noise since t = 0."""
+    def from_start(self, words: Any, t: Any) -> tuple[Entries, Sequence[Any]]:
+        """Psi(t, 0), and the noise since t = 0 (its lower triangle, row by row)."""
         return self._transition(words, t, 0 * t), self._noise(words, t)
 
-    def spread(self, words: Any, t: Any, position: Any, momentum: Any) -> tuple[Any, Any, Any, Any]:
-        """(xx, xm, mm, determinant) of Psi diag(position, momentum) Psi^T + noise at t; variances of any shape.
+    def rooted(self, words: Any, t: Any, variances: Sequence[Any], data: Any = None) -> Rows:
+        """Rows of the lower triangular L with L L^T = Psi diag(variances) Psi^T + noise at t.
 
-        The determinant is a sum of terms that do not cancel: det(P + W) = det P + tr(adj(P) W) + det W.
+        With ``data``, a variance of x_0 beside the process's own (tensors of any shape), that of all of u_t, and after
+        the n rows of L another, Cov(x_0, u_t) L^-T. Small entries keep their digits, see `triangular`.
         """
-        ((a, b), (c, d)), (xx, xm, mm) = self.from_start(words, t)
-        first, mixed, second = (
-            a * a * position + b * b * momentum,
-            a * c * position + b * d * momentum,
-            c * c * position + d * d * momentum,
-        )
-        own = (a * d - b * c) ** 2 * position * momentum
-        both = xx * second + mm * first - 2 * xm * mixed
-        return xx + first, xm + mixed, mm + second, (xx * mm - xm * xm) + both + own
+        psi, noise = self.from_start(words, t)
+        n = self.channels
+        noise = Block(as_matrix(_lower(noise, n))).factor(rounding=REACHED).value
+        starts = [] if data is None else [(0, data)]
+        starts += [(j, v) for j, v in enumerate(variances) if v != 0]
+        rows = [
+            [psi[i][j] * v**0.5 for j, v in starts] + [noise[..., i, j] if j <= i else 0 for j in range(n)]
+            for i in range(n)
+        ]
+        if data is not None:
+            rows.append([data**0.5] + [0] * (len(rows[0]) - 1))
+        return triangular(words, rows, n)
 
     def factor(self, t: Number, kind: str = "R") -> Block:
         """K_t with K K^T = Sigma_t: ``"L"`` the lower Cholesky factor, ``"R"`` the one that follows the flow.
 
         R_t solves dR/dt = (F + 1/2 G G^T Sigma^-1) R (Zhang, Tao and Chen 2023, arXiv 2206.05564, equation 17), which
-        leaves R_t U free for one orthogonal U: here R = L at t = t_max. R_t = L_t Q(theta_t) with Q a rotation by the
-        angle `rotation(t)`. Raises `TimeRangeError` where R is not known: beyond t_max, and towards t = 0 where
-        Sigma_0 is singular.
+        leaves R_t U free for one orthogonal U: here R = L at t = t_max. R_t = L_t Q_t, see `turn`. Raises
+        `TimeRangeError` where R is not known: beyond t_max, and towards t = 0 where Sigma_0 is singular.
         """
         if kind not in ("R", "L"):
             raise unknown("factor", kind, ("R", "L"))
         self.check_times(t)
-        if kind == "L":
-            return block(self._cholesky, t)
-        angle = self.rotation(t)
-        turn = block(lambda words, a: ((words.cos(a), -words.sin(a)), (words.sin(a), words.cos(a))), angle)
-        return block(self._cholesky, t) @ turn
+        lower = block(self._cholesky, t)
+        return lower if kind == "L" else lower @ self.turn(t)
 
-    def _initial(self, words: Any, given: bool = True) -> tuple[Any, Any]:
+    def _initial(self, words: Any, given: bool = True) -> tuple[Any, ...]:
         return tuple(words.constant(v if given else 0) for v in self.initial_variances)
 
-    def _cholesky(self, words: Any, t: Any) -> Entries:
-        xx, xm, mm, determinant = self.spread(words, t, *self._initial(words))
-        none = xx == 0  # a variance of zero: its covariance is zero as well
-        safe = words.where(none, xx + 1, xx)
-        second = words.sqrt(words.where(none, mm, determinant / safe))
-        return (words.sqrt(xx), 0 * xx), (xm / words.sqrt(safe), second)
+    def _cholesky(self, words: Any, t: Any) -> Rows:
+        return self.rooted(words, t, self._initial(words))
 
-    # ------------------------------------------------------------ the angle of R_t
+    # ------------------------------------------------------------ the rotation of R_t
+
+    def turn(self, t: Number) -> Block:
+        """Q_t of R_t = L_t Q_t in SO(n), I at t_max: Q' = Omega Q with the skew Omega of `rotation_rate`.
+
+        A rotation by the angle `rotation(t)` for two channels; a table of Q itself, in float64, for more.
+        """
+        if self.channels == 1:
+            return block(lambda words, s: ((1 + 0 * s,),), t)
+        if self.channels == 2:
+            angle = self.rotation(t)
+            return block(lambda words, a: ((words.cos(a), -words.sin(a)), (words.sin(a), words.cos(a))), angle)
+        return block(self._turned, t)
+
+    def _turned(self, words: Any, t: Any) -> Entries:
+        self._check_rotation(t)
+        if words.exact:
+            raise OdekitError(
+                f"{type(self).__name__}: R_t of {self.channels} channels is tabulated in float64; expected floats or"
+                " tensors for times, or factor(t, 'L')"
+            )
+        return as_rows(self._turns(t))
 
     def rotation(self, t: Number) -> Number:
         """theta_t of R_t = L_t Q(theta_t), zero at t_max; tabulated on first use, by quadrature for mpmath numbers.
 
-        theta' = -F_xm sqrt(det)/xx + (GG_xx xm/xx - GG_xm)/(2 sqrt(det)), xx, xm and det those of Sigma_t: the entry
-        above the diagonal of L^-1 L' + theta' J = L^-1 F L + 1/2 L^-1 G G^T L^-T, where L^-1 L' has none.
+        For two channels; others have no one angle, and raise `OperatorError`.
         """
+        if self.channels != 2:
+            raise OperatorError(f"{self.channels} channels turn by no one angle; turn(t) is the orthogonal matrix")
         return elementwise(self._rotation, t)
 
     def _rotation(self, t: Number) -> Number:
         kind, value = number(t)
+        self._check_rotation(value)
+        if kind is Mpmath:
+            return self._quadrature(value)
+        times = torch.as_tensor(value, dtype=torch.float64)
+        angle = self._angles(torch.log(times.clamp(min=EARLIEST * self.t_max)))
+        return angle if isinstance(t, torch.Tensor) else angle.item()
+
+    def _check_rotation(self, t: Number) -> None:
+        """Raises `TimeRangeError` where R is not known."""
         low, singular = EARLIEST * self.t_max, not all(v > 0 for v in self.initial_variances)
-        times = torch.as_tensor(float(value) if kind is Mpmath else value, dtype=torch.float64)
+        times = t.detach() if isinstance(t, torch.Tensor) else torch.tensor(float(t), dtype=torch.float64)
         if bool((times > self.t_max * (1 + ROUNDING)).any()):
             raise TimeRangeError(
                 f"{type(self).__name__}: R_t is known up to t_max = {self.t_max:g}, got t = {times.max():g}; make the"
@@ -154,36 +196,43 @@ class MatrixProcess(Process):
                 f"{type(self).__name__}: R_t is not known at t = {times.min():g}, where Sigma_0 = diag({shown}) is"
                 f" singular; take t >= {low:g} or positive initial variances"
             )
-        if kind is Mpmath:
-            return self._quadrature(value)
-        angle = self._angles(torch.log(times.clamp(min=low)))
-        return angle if isinstance(t, torch.Tensor) else angle.item()
+
+    def rotation_rate(self, words: Any, t: Any) -> Rows:
+        """Rows of the skew Omega of Q' = Omega Q: above its diagonal L^-1 F L + 1/2 L^-1 G G^T L^-T, see `turning`."""
+        lower, n = self._cholesky(words, t), self.channels
+        drift = solved(words, lower, product(self._drift(words, t), lower))
+        noise = solved(words, lower, transposed(solved(words, lower, self._diffusion(words, t))))
+        rate = [[0 * drift[i][i]] * n for i in range(n)]
+        for i in range(n):
+            for j in range(i + 1, n):
+                rate[i][j] = drift[i][j] + noise[i][j] / 2
+                rate[j][i] = -rate[i][j]
+        return rate
 
     def angle_rate(self, words: Any, t: Any) -> Any:
-        """theta' at t, in `words` of a number kind."""
-        xx, xm, _, determinant = self.spread(words, t, *self._initial(words))
-        (_, shear), _ = self._drift(words, t)
-        (gxx, gxm), _ = self._diffusion(words, t)
-        root = words.sqrt(determinant)
-        return -shear * root / xx + (gxx * xm / xx - gxm) / (2 * root)
+        """theta' at t for two channels, in `words` of a number kind."""
+        return self.rotation_rate(words, t)[1][0]
+
+    def _per_log_time(self, log_t: torch.Tensor) -> torch.Tensor:
+        """dQ/dlog t = Omega Q: smooth at the end t = 0 in t^(1/2), or in log t."""
+        t = torch.exp(log_t)
+        rate = t[..., None, None] * as_matrix(self.rotation_rate(Words, t))
+        if not bool(torch.isfinite(rate).all()):
+            raise OperatorError(
+                f"{type(self).__name__}: the noise leaves a direction out (Sigma_t is singular for t > 0), so there"
+                " is no R_t; noise must reach every channel through the drift"
+            )
+        return rate
 
     @functools.cached_property
     def _angles(self) -> Antiderivative:
-        """theta as a function of log t, in which it is smooth: t^(1/2), or log t, at the end t = 0."""
         ends = torch.log(torch.tensor([EARLIEST, 1.0], dtype=torch.float64) * self.t_max).tolist()
-
-        def velocity(log_t: torch.Tensor) -> torch.Tensor:
-            t = torch.exp(log_t)
-            value = t * self.angle_rate(Words, t)
-            if not bool(torch.isfinite(value).all()):
-                raise OperatorError(
-                    f"{type(self).__name__}: the noise leaves a direction out (Sigma_t is singular for t > 0), so there"
-                    " is no R_t; noise must reach both channels through the drift"
-                )
-            return value
-
         with torch.no_grad():
-            return Antiderivative(velocity, *ends)
+            return Antiderivative(lambda log_t: self._per_log_time(log_t)[..., 1, 0], *ends)
+
+    @functools.cached_property
+    def _turns(self) -> Turning:
+        return Turning(self._per_log_time, EARLIEST * self.t_max, self.t_max)
 
     def _quadrature(self, t: Any) -> Any:
         from mpmath import mp
@@ -199,18 +248,24 @@ class MatrixProcess(Process):
     # ------------------------------------------------------------ states
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        """Clean data x (B, *shape) as a state (B, 2, *shape), the auxiliary variable at its mean, zero."""
-        return torch.stack([x, torch.zeros_like(x)], 1)
+        """Clean data x (B, *shape) as a state (B, n, *shape), auxiliary variables at their mean, zero."""
+        return torch.stack([x, *[torch.zeros_like(x)] * (self.channels - 1)], 1)
 
     def project(self, u: torch.Tensor) -> torch.Tensor:
-        """The data x (B, *shape) of a state u (B, 2, *shape)."""
+        """The data x (B, *shape) of a state u (B, n, *shape)."""
         self.check_states(u)
         return u[:, 0]
 
     def check_states(self, u: torch.Tensor) -> None:
-        """Raises `OperatorError` unless u is a state (B, 2, *shape)."""
-        if u.ndim < 2 or u.shape[1] != 2:
+        """Raises `OperatorError` unless u is a state (B, n, *shape)."""
+        if u.ndim < 2 or u.shape[1] != self.channels:
             raise OperatorError(
-                f"states of {type(self).__name__} are (batch, 2, ...), data and auxiliary variable on axis 1; got shape"
-                f" {tuple(u.shape)} (embed(x) makes a state of data)"
+                f"states of {type(self).__name__} are (batch, {self.channels}, ...), data and auxiliary variables on"
+                f" axis 1; got shape {tuple(u.shape)} (embed(x) makes a state of data)"
             )
+
+
+def _lower(flat: Sequence[Any], n: int) -> Rows:
+    """The rows of a lower triangle."""
+    entries = iter(flat)
+    return [[next(entries) for _ in range(i + 1)] for i in range(n)]

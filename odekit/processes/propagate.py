@@ -81,7 +81,7 @@ def propagated(A: Callable[[torch.Tensor], Operator], to: torch.Tensor, at: torc
     to, at = torch.broadcast_tensors(*(torch.as_tensor(t, dtype=torch.float64) for t in (to, at)))
     carrier = type(A(at.flatten()[:1]))
     if carrier.own_axes == 2:
-        return carrier(propagate(lambda t: A(t.flatten()).value.reshape(*t.shape, 2, 2), to, at))
+        return carrier(propagate(lambda t: A(t.flatten()).value.unflatten(0, t.shape), to, at))
 
     def integral(pieces: int) -> torch.Tensor:
         nodes, h = _nodes(to, at, pieces)

@@ -107,7 +107,7 @@ REFUSED = {
     "late": (lambda: WIDE.mean(1.5), r"t = 1.5 is outside the range of Blurring, \[0, 1\]"),
     "another signal": (lambda: WIDE.embed(torch.zeros(2, 6, 4)), r"are \(batch, 4, 6\), got shape \(2, 6, 4\)"),
     "a block": (lambda: WIDE.mean(0.5) @ ok.PSLD().mean(0.5), "Diagonal does not mix with Block"),
-    "a block on a signal": (lambda: ok.PSLD().mean(0.5).apply(torch.zeros(2, 4, 6)), r"Block acts on states \(B, 2"),
+    "a block on a signal": (lambda: ok.PSLD().mean(0.5).apply(torch.zeros(2, 4, 6)), r"acts on states \(B, 2"),
 }
 
 

@@ -223,18 +223,16 @@ REFUSED = {
         "a 2x2 matrix where a process has scalar .*LinearSDE is",
     ),
     "text": (lambda: ok.LinearSDE("[[0]]", COLUMN), "F must be a SymPy matrix, not str"),
-    "scalar drift": (
-        lambda: ok.LinearSDE(sympy.Matrix([[-1]]), COLUMN),
-        "F is 1x1; a process with scalar coefficients",
-    ),
-    "scalar noise": (lambda: ok.LinearSDE(SQUARE, sympy.Matrix([[1]])), "G is 1x1"),
-    "3x3": (lambda: ok.LinearSDE(sympy.eye(3), COLUMN), r"F must be \(2, 2\) on \(x, m\), got \(3, 3\)"),
+    "not square": (lambda: ok.LinearSDE(SQUARE[:1, :], COLUMN), r"F must be square, .* got \(1, 2\)"),
+    "noise on other channels": (lambda: ok.LinearSDE(sympy.eye(3), COLUMN), "G has 2 rows, F 3 channels"),
+    "no noise": (lambda: ok.LinearSDE(SQUARE, sympy.zeros(2, 0)), r"G is empty, got shape \(2, 0\)"),
     "two symbols": (
         lambda: ok.LinearSDE(SQUARE * a, COLUMN * b),
         "F and G contain a, b; expected numbers and one symbol",
     ),
     "missing": (lambda: ok.LinearSDE(SQUARE), "LinearSDE needs a value for G"),
-    "one variance": (lambda: ok.LinearSDE(SQUARE, COLUMN, initial=1), "must be two variances"),
+    "one variance": (lambda: ok.LinearSDE(SQUARE, COLUMN, initial=1), "must be the variances of the channels"),
+    "a variance too many": (lambda: ok.LinearSDE(SQUARE, COLUMN, initial=(0, 0, 1)), "must be 2 variances"),
     "negative variance": (lambda: ok.LinearSDE(SQUARE, COLUMN, initial=(0, -1)), "must not be negative"),
     "fifty digits": (
         lambda: PROCESSES["does not commute"].transition(mpmath.mpf(1), mpmath.mpf(0)),
