@@ -54,7 +54,7 @@ class Segment:
         """Evaluations and draws of a step, by column behind the slots, in order: draws are made first where one of the
         evaluations hears them."""
         born = len(self.slots) + self.evaluations
-        heard = any(j >= born for row in self._columns()[0] for j in row)
+        heard = self.evaluations and self.draws and any(j >= born for row in self._columns()[0] for j in row)
         asks, fresh = range(self.evaluations), range(self.evaluations, self.evaluations + self.draws)
         return [*fresh, *asks] if heard else [*asks, *fresh]
 
