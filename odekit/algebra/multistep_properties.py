@@ -13,7 +13,7 @@ from typing import Any
 from odekit.algebra import multistep_stability as stability
 from odekit.algebra.multistep import Multistep, get, is_null, nodes
 from odekit.algebra.multistep_conditions import error_constant, order_of, order_on_smooth_grids, residual
-from odekit.algebra.numbers import is_symbolic, plain
+from odekit.algebra.numbers import is_symbolic, plain, shown
 from odekit.algebra.proof import Proof
 from odekit.algebra.trees import AlgebraError
 
@@ -227,5 +227,4 @@ def _shown(value: Any) -> str:
         import sympy
 
         return str(sympy.factor(value))
-    text = str(value)
-    return text if len(text) <= 60 else f"{float(value):.17g}"
+    return shown(value)

@@ -49,6 +49,16 @@ def is_zero(value: Any, tolerance: Any = 0) -> bool:
     return bool(value == 0)
 
 
+def shown(value: Any, width: int = 60) -> str:
+    """An exact number as text, or in float64 where that would fill a line.
+
+    >>> shown(Fraction(1, 3)), shown(Fraction(1, 3), width=2)
+    ('1/3', '0.33333333333333331')
+    """
+    text = str(value)
+    return text if len(text) <= width else f"{float(value):.17g}"
+
+
 def array(values: Iterable[Any]) -> np.ndarray:
     """Numbers as an array: float64 or complex128 where floats occur, else objects with integers as Fractions."""
     values = [plain(v) for v in values]

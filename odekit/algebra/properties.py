@@ -11,7 +11,7 @@ import numpy as np
 
 from odekit.algebra import structure
 from odekit.algebra.conditions import PrincipalError, principal_error, residuals
-from odekit.algebra.numbers import is_zero, numbers
+from odekit.algebra.numbers import is_zero, numbers, shown
 from odekit.algebra.proof import Proof
 from odekit.algebra.runge_kutta import Scheme, scheme, series, tableau
 from odekit.algebra.stability import StabilityFunction, stability_function
@@ -31,7 +31,7 @@ class Failure:
     wanted: Fraction
 
     def __str__(self) -> str:
-        return f"{self.tree}: {_shown(self.found)}, not {self.wanted}"
+        return f"{self.tree}: {shown(self.found)}, not {self.wanted}"
 
 
 class Certificate(Proof):
@@ -218,7 +218,7 @@ class Certificate(Proof):
         if failing:
             error = self.principal_error
             largest = max(error.terms, key=lambda t: abs(float(error.terms[t])))
-            rows.append(("principal error", f"{error.norm:.10g}; largest {_shown(error.terms[largest])} at {largest}"))
+            rows.append(("principal error", f"{error.norm:.10g}; largest {shown(error.terms[largest])} at {largest}"))
         if self.scheme.colours > 1:
             return rows
         R, ssp = self.stability, self.ssp
@@ -246,7 +246,7 @@ class Certificate(Proof):
             "claimed_embedded_order": self.claimed_embedded,
             "embedded_order": self.embedded_order,
             "failing_embedded": [str(f) for f in self.failing_embedded or ()],
-            "principal_error": {str(t): _shown(v) for t, v in self.principal_error.terms.items()},
+            "principal_error": {str(t): shown(v) for t, v in self.principal_error.terms.items()},
             "principal_error_norm": self.principal_error.norm,
         }
         if self.scheme.colours > 1:  # what follows is asked of one method, not of an additive one
@@ -255,8 +255,8 @@ class Certificate(Proof):
             **about,
             "stage_order": self.stage_order,
             "stiff_order": self.stiff_order,
-            "stability_numerator": [_shown(c) for c in self.stability.numerator],
-            "stability_denominator": [_shown(c) for c in self.stability.denominator],
+            "stability_numerator": [shown(c) for c in self.stability.numerator],
+            "stability_denominator": [shown(c) for c in self.stability.denominator],
             "real_interval": self.stability.real_interval,
             "imaginary_interval": self.stability.imaginary_interval,
             "a_stable": self.stability.is_a_stable,
@@ -333,7 +333,3 @@ def _reached(order: int, failing: tuple[Failure, ...]) -> str:
 
 def _preserved(verdict: Verdict) -> str:
     return "yes" if verdict else f"to order {verdict.order}; next: {verdict.failing}"
-
-
-def _shown(value: Any) -> str:
-    return str(value) if len(str(value)) <= 60 else f"{float(value):.17g}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odekit.algebra.numbers import Algebraic, filled, is_symbolic, numbers
+from odekit.algebra.numbers import Algebraic, filled, is_symbolic, numbers, shown
 from odekit.algebra.polynomials import Polynomial, first_positive, polynomial, real_roots, roots
 from odekit.algebra.runge_kutta import contract, scheme
 from odekit.algebra.trees import AlgebraError
@@ -162,8 +162,8 @@ def _polynomial_text(coefficients: Sequence[Any]) -> str:
     for k, c in enumerate(coefficients):
         if not c:
             continue
-        shown = str(c) if len(str(c)) <= 40 else f"{float(c):.17g}"
-        sign, size = ("- ", shown[1:]) if shown.startswith("-") and " " not in shown else ("+ ", shown)
+        number = shown(c, 40)
+        sign, size = ("- ", number[1:]) if number.startswith("-") and " " not in number else ("+ ", number)
         size = f"({size})" if " " in size and k else size
         power = f"z^{k}" if k > 1 else "z" * k
         size = "" if size == "1" and k else size

@@ -74,19 +74,18 @@ def start():
     return torch.randn(4, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def dpmpp_2m(model, x, times, process):
-    """DPM-Solver++(2M), Lu et al. 2022 (arXiv 2211.01095), Algorithm 2, as printed."""
+def dpmpp_2m(model, x, times, process, swapped=False):
+    """DPM-Solver++(2M), Lu et al. 2022 (arXiv 2211.01095), Algorithm 2, as printed; or with -h_last in place of -h."""
     old = None
     for i in range(len(times) - 1):
         s, t = float(times[i]), float(times[i + 1])
         h = process.logsnr(t) - process.logsnr(s)
         data = (x - process.sigma(s) * model(x, times[i])) / process.alpha(s)
-        if old is None:
-            direction = data
-        else:
-            r = (process.logsnr(s) - process.logsnr(float(times[i - 1]))) / h
-            direction = (1 + 1 / (2 * r)) * data - 1 / (2 * r) * old
-        x = process.sigma(t) / process.sigma(s) * x - process.alpha(t) * math.expm1(-h) * direction
+        last = h if old is None else process.logsnr(s) - process.logsnr(float(times[i - 1]))
+        r = last / h
+        direction = data if old is None else (1 + 1 / (2 * r)) * data - 1 / (2 * r) * old
+        weight = process.alpha(t) * math.expm1(-(last if swapped else h))
+        x = process.sigma(t) / process.sigma(s) * x - weight * direction
         old = data
     return x
 
@@ -138,21 +137,7 @@ def test_samplers_are_their_papers(name, published):
 
 def test_a_swapped_step_ratio_is_not_dpmpp_2m():
     """Negative control: -h_last in place of -h (k-diffusion issue 56)."""
-
-    def swapped(model, x, times, process):
-        old = None
-        for i in range(len(times) - 1):
-            s, t = float(times[i]), float(times[i + 1])
-            h = process.logsnr(t) - process.logsnr(s)
-            data = (x - process.sigma(s) * model(x, times[i])) / process.alpha(s)
-            last = h if old is None else process.logsnr(s) - process.logsnr(float(times[i - 1]))
-            r = last / h
-            direction = data if old is None else (1 + 1 / (2 * r)) * data - 1 / (2 * r) * old
-            x = process.sigma(t) / process.sigma(s) * x - process.alpha(t) * math.expm1(-last) * direction
-            old = data
-        return x
-
-    gap = ok.solve(NOISE, start(), "dpmpp-2m", grid()) - swapped(NOISE.model, start(), grid(), PROCESS)
+    gap = ok.solve(NOISE, start(), "dpmpp-2m", grid()) - dpmpp_2m(NOISE.model, start(), grid(), PROCESS, swapped=True)
     assert float(gap.abs().max()) > 1e-3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from textwrap import indent
 from typing import Any
 
 from odekit.algebra.derive.source import expression, filled, imports_of, listed, literal, literals, matrix
@@ -135,16 +136,20 @@ def integrate(f, t, x):
     <enter><state>  # newest first
     for n in range(len(t) - 1):
         h = t[n + 1] - t[n]
-        if n < STEPS - 1:
-            x = start(f, x, t[n], h)
-        else:
-            ratios = [(t[m + 1] - t[m]) / (t[m] - t[m - 1]) for m in range(n, n - STEPS + 1, -1)]
-            alpha, beta = coefficients(*ratios)
-            known = <known>
-            x = <next>
+<advance>
         xs = [x, *xs][:STEPS]<remember>
     return x
 '''
+
+STARTED = """        if n < STEPS - 1:
+            x = start(f, x, t[n], h)
+        else:
+            ratios = [(t[m + 1] - t[m]) / (t[m] - t[m - 1]) for m in range(n, n - STEPS + 1, -1)]
+"""
+
+SOLVED = """alpha, beta = coefficients(<ratios>)
+known = <known>
+x = <next>"""
 
 REMEMBER = """
         if n + 2 < len(t):
@@ -162,7 +167,9 @@ def multistep(fields: Mapping[str, Any]) -> Written:
     solved = "solve(lambda y: alpha[0] * y - h * beta[0] * f(y, t[n + 1]) - known, x)"
     sums = "h * sum(b * slope for b, slope in zip(beta[1:], slopes)) " if old else ""
     main = filled(
-        MULTISTEP if steps > 1 else MULTISTEP.replace(*_NO_START),
+        MULTISTEP,
+        advance=STARTED + indent(SOLVED, " " * 12) if steps > 1 else indent(SOLVED, " " * 8),
+        ratios="*ratios" if steps > 1 else "",
         enter=ENTER if newton else "",
         state="xs, slopes = [x], [f(x, t[0])]" if old else "xs = [x]",
         known=f"{sums}-{' ' if sums else ''}sum(a * y for a, y in zip(alpha[1:], xs))",
@@ -181,21 +188,6 @@ def coefficients(<names>):
     beta = <beta>
     return alpha, beta
 '''
-
-_NO_START = (
-    """        if n < STEPS - 1:
-            x = start(f, x, t[n], h)
-        else:
-            ratios = [(t[m + 1] - t[m]) / (t[m] - t[m - 1]) for m in range(n, n - STEPS + 1, -1)]
-            alpha, beta = coefficients(*ratios)
-            known = <known>
-            x = <next>
-""",
-    """        alpha, beta = coefficients()
-        known = <known>
-        x = <next>
-""",
-)
 
 
 def _starter(fields: Mapping[str, Any], implicit: bool) -> tuple[str, list[str]]:
