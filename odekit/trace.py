@@ -48,8 +48,8 @@ def trace(
     set_timesteps; x has shape (B, *shape). ``times`` says what the sampler tells the model: "process" (the process's
     own time), "kappa" (sigma/alpha, EDM's sigma), "logsnr", or a function to process time. ``prediction`` is what the
     model is taken to return. Normal draws of whole batches become the plan's noise registers, in the order in which
-    they are made. ``carrier`` says what coefficients are: "scalar", "block" (matrices on the two channels of states
-    (B, 2, *shape)) or "diagonal" (a number a component); by default those of the process, as is the ``shape``. Raises
+    they are made. ``carrier`` says what coefficients are: "scalar", "block" (matrices on the channels of states
+    (B, n, *shape)) or "diagonal" (a number a component); by default those of the process, as is the ``shape``. Raises
     TraceError for a sampler that is no straight-line program of that carrier, and for a carrier that is not the
     process's.
 
@@ -96,15 +96,17 @@ def trace(
 
 def _states(carrier: str | None, shape: tuple[int, ...], process: Any) -> tuple[str, tuple[int, ...]]:
     """The carrier and what one sample looks like, by default the process's."""
-    own = getattr(process, "carrier", "scalar")
+    own, channels = getattr(process, "carrier", "scalar"), getattr(process, "channels", 2)
     if process is not None and carrier not in (None, "scalar", own):
         expected = " or ".join(repr(known) for known in dict.fromkeys(("scalar", own)))
         raise TraceError(f"carrier {carrier!r} on {process!r:.60}, whose coefficients are {own}: expected {expected}")
     carrier = carrier or own
     if not shape:
-        shape = {"scalar": (), "diagonal": getattr(process, "shape", ()), "block": (2,)}[own]
-    if "block" in (carrier, own) and shape[:1] != (2,):
-        raise TraceError(f"states of the carrier 'block' are (B, 2, ...): expected shape=(2, ...), got {shape}")
+        shape = {"scalar": (), "diagonal": getattr(process, "shape", ()), "block": (channels,)}[own]
+    if "block" in (carrier, own) and (not shape or own == "block" and shape[0] != channels):
+        raise TraceError(
+            f"states of the carrier 'block' are (B, {channels}, ...): expected shape=({channels}, ...), got {shape}"
+        )
     return carrier, shape
 
 
@@ -135,7 +137,7 @@ class _Audit:
 
     def __init__(self, run: Callable, shape: tuple[int, ...], dtype: torch.dtype, carrier: str = "scalar"):
         self.run, self.shape, self.dtype, self.carrier = run, shape, dtype, carrier
-        self.channels = 2 if carrier == "block" else 1
+        self.channels = shape[0] if carrier == "block" else 1
         half = dtype in (torch.float16, torch.bfloat16)
         self.large, self.small = (4, 2.0**-6) if half else (LARGE, SMALL)
         self.known: list[np.ndarray] = []
@@ -182,7 +184,7 @@ class _Audit:
         def impulse(like: torch.Tensor, register: int) -> torch.Tensor:
             answered = torch.zeros_like(like)
             for i in range(channels):
-                answered[(channels * register + i, i) if channels > 1 else register] = self.small
+                answered[(channels * register + i, i) if self.carrier == "block" else register] = self.small
             return answered
 
         def answer(like: torch.Tensor, event: int) -> torch.Tensor:
@@ -197,7 +199,7 @@ class _Audit:
         for what, x in self._outcomes(run):
             table = x.double().cpu().numpy() / self.small
             if self.carrier == "block":
-                table = table.reshape(events + 1, 2, 2, -1).swapaxes(1, 2)
+                table = table.reshape(events + 1, channels, channels, -1).swapaxes(1, 2)
             else:  # in the scalar carrier all elements of a sample say the same, in the diagonal one each its own
                 table = table.reshape(events + 1, *((-1, 1) if self.carrier == "diagonal" else (-1,)))
             if not np.isfinite(table).all():
@@ -241,7 +243,7 @@ class _Audit:
         """What a row of coefficients makes of registers (1+events, B, *shape), flattened."""
         if self.carrier == "scalar":
             return row @ values.reshape(len(values), -1)
-        form = (2, -1) if self.carrier == "block" else (-1,)
+        form = (self.channels, -1) if self.carrier == "block" else (-1,)
         return np.einsum(CARRIERS[self.carrier], row, values.reshape(*values.shape[:2], *form)).reshape(-1)
 
     def _scales(self) -> bool:
@@ -257,8 +259,9 @@ class _Audit:
 
     def _carried(self) -> str:
         """What coefficients are not, and what is near."""
-        kinds = {"scalar": "scalars", "block": "2x2 blocks on the channels", "diagonal": "numbers a component"}
-        near = "; if they are 2x2 blocks, process= or carrier= says so" if self.shape[:1] == (2,) else ""
+        n = self.shape[0] if self.shape else 1
+        kinds = {"scalar": "scalars", "block": f"{n}x{n} blocks on the channels", "diagonal": "numbers a component"}
+        near = f"; if they are {n}x{n} blocks, process= or carrier= says so" if n in (2, 3) else ""
         return f"its coefficients are no {kinds[self.carrier]}{near if self.carrier == 'scalar' else ''}"
 
     def _named(self, what: str, from_nothing: bool) -> str:

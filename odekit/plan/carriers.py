@@ -1,7 +1,7 @@
 """Tables of operators: what the entries of a plan's tables are, and how tables of one carrier multiply.
 
 A table has axes of its own in front (steps, rows, columns) and those of its carrier behind: none for numbers, (F,) for
-`Diagonal`, (2, 2) for `Block`. Torch tensors and object arrays of mpmath numbers alike.
+`Diagonal`, (n, n) for `Block`. Torch tensors and object arrays of mpmath numbers alike.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def valued(coefficient: Any, carrier: Operator) -> Any:
 
 
 def embedded(table: Any, form: tuple[int, ...]) -> Any:
-    """A table of numbers (a, rows, columns) as one of operators of the form (F,) or (2, 2); others as they are."""
+    """A table of numbers (a, rows, columns) as one of operators of the form (F,) or (n, n); others as they are."""
     if not form or table.ndim > 3:
         return table
-    one = np.eye(2) if len(form) == 2 else np.ones(form)
+    one = np.eye(*form) if len(form) == 2 else np.ones(form)
     one = torch.from_numpy(one) if torch.is_tensor(table) else one.astype(table.dtype)
     return table[(..., *(None for _ in form))] * one
 
@@ -45,24 +45,25 @@ def composed(a: Any, b: Any, own_axes: int) -> Any:
 
 def product(a: Any, b: Any, own_axes: int) -> Any:
     """The table (R, C, *own) of (R, K, *own) after (K, C, *own)."""
-    return folded(flat(a, own_axes) @ flat(b, own_axes), own_axes)
+    return folded(flat(a, own_axes) @ flat(b, own_axes), tuple(a.shape[2:]))
 
 
 def flat(table: Any, own_axes: int) -> Any:
-    """A table (R, C, *own) as numbers: (F, R, C) for F components, (2R, 2C) for blocks."""
+    """A table (R, C, *own) as numbers: (F, R, C) for F components, (nR, nC) for blocks."""
     if own_axes == 1:
         return table.swapaxes(0, 2).swapaxes(1, 2)
     if own_axes == 2:
-        rows, columns = table.shape[:2]
-        return table.swapaxes(1, 2).reshape(2 * rows, 2 * columns)
+        rows, columns, n, _ = table.shape
+        return table.swapaxes(1, 2).reshape(n * rows, n * columns)
     return table
 
 
-def folded(values: Any, own_axes: int) -> Any:
-    """The table whose `flat` form this is."""
-    if own_axes == 1:
+def folded(values: Any, form: tuple[int, ...]) -> Any:
+    """The table whose `flat` form this is, its coefficients of the form (), (F,) or (n, n)."""
+    if len(form) == 1:
         return values.swapaxes(1, 2).swapaxes(0, 2)
-    if own_axes == 2:
-        rows, columns = (n // 2 for n in values.shape)
-        return values.reshape(rows, 2, columns, 2).swapaxes(1, 2)
+    if len(form) == 2:
+        n = form[0]
+        rows, columns = (count // n for count in values.shape)
+        return values.reshape(rows, n, columns, n).swapaxes(1, 2)
     return values

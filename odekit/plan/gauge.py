@@ -83,6 +83,8 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
     if (n, len(draws)) != (len(t), len(others)):
         found = f"{n} live evaluations and {len(draws)} draws against {len(t)} and {len(others)}"
         return Comparison(False, found, float("inf"), tolerance, gauge)
+    if a.form and b.form and a.form != b.form:
+        return Comparison(False, f"coefficients {a.form} against {b.form}", float("inf"), tolerance, gauge)
     u, v = (embedded(w[None], max(a.form, b.form, key=len))[0] for w in (u, v))
     gaps = _gaps(u, v)
     distances, allowed = _apart(a.process, s, b.process, t), 64 * coarse if tol is None else tol
@@ -114,7 +116,7 @@ def _gaps(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     own = u.ndim - 2
     one, other = flat(u, own), flat(v, own)
     rows, columns = equilibrated(np.maximum(np.abs(one), np.abs(other)))
-    return folded(np.abs(one - other) / rows[..., None] / columns[..., None, :], own)
+    return folded(np.abs(one - other) / rows[..., None] / columns[..., None, :], u.shape[2:])
 
 
 def _living(plan: Plan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -207,7 +209,7 @@ def _conversion(segment: Segment, plan: Plan, into: Any) -> tuple[tuple, tuple[i
     operators = operator_conversion(new, old, plan.process, segment.times)
     carrier = widest(operators)
     form = form or tuple(carrier.value.shape[segment.times.ndim :])
-    like = carrier if carrier.own_axes else Block([[1, 0], [0, 1]]) if len(form) == 2 else Diagonal([1.0] * form[0])
+    like = carrier if carrier.own_axes else Block(np.eye(*form)) if len(form) == 2 else Diagonal([1.0] * form[0])
     return tuple(valued(operator, like) for operator in operators), form
 
 

@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def form(self) -> tuple[int, ...]:
-        """The shape of a coefficient: () for numbers, (F,) for one a component, (2, 2) for matrices on the channels."""
+        """The shape of a coefficient: () for numbers, (F,) for one a component, (n, n) for matrices on the channels."""
         return max((tuple(s.outputs.shape[3:]) for s in self.segments), key=len)
 
     @property
@@ -111,8 +111,9 @@ class Plan:
         if not (torch.is_tensor(x) and x.is_floating_point() and x.ndim >= 1):
             raise OdekitError(f"the start must be a floating-point tensor (B, *shape); got {_described(x)}")
         require_states(self.process, x)
-        if len(self.form) == 2 and x.shape[1:2] != (2,):
-            raise OdekitError(f"the plan's coefficients are 2x2 blocks on (B, 2, *shape); got {_described(x)}")
+        if len(self.form) == 2 and x.shape[1:2] != self.form[:1]:
+            n = self.form[0]
+            raise OdekitError(f"the plan's coefficients are {n}x{n} blocks on (B, {n}, *shape); got {_described(x)}")
         if self.draws and noise is None:
             raise OdekitError(f"this plan draws noise {self.draws} times: give noise=, a function of the draw's number")
         ask = self._bound(model, differentiable)

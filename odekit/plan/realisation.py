@@ -44,7 +44,7 @@ def realised(rows: np.ndarray, kinds: list[str], times: np.ndarray, epsilon: flo
     rows enter a basis by channels together, and one basis serves all components; it may be larger than a rank.
     """
     own = rows.ndim - 2
-    channels = 2 if own == 2 else 1
+    channels = rows.shape[-1] if own == 2 else 1
     tolerance = 64 * epsilon * max(1.0, len(rows)) ** 0.5
     table = flat(rows, own) if own == 1 else flat(rows, own)[None]  # (components, rows, columns) of numbers
     scale, columns = equilibrated(np.abs(table))
@@ -54,7 +54,7 @@ def realised(rows: np.ndarray, kinds: list[str], times: np.ndarray, epsilon: flo
         return [channels * k + i for k in which for i in range(channels)]
 
     def operators(part: np.ndarray) -> np.ndarray:
-        return folded(part if own == 1 else part[0], own)
+        return folded(part if own == 1 else part[0], rows.shape[2:])
 
     asked = len(rows) - 1
     following, steps = [asked], []  # after the last event only the output is left

@@ -96,8 +96,8 @@ def _segment(data: dict, precision: Any) -> Segment:
     slots, draws = tuple(map(str, data["slots"])), int(data["draws"])
     times, inputs, outputs = (make(data[k]) for k in ("times", "inputs", "outputs"))
     form = tuple(outputs.shape[3:])
-    if times.ndim != 2 or outputs.ndim < 3 or not (len(form) < 2 or form == (2, 2)):
-        raise ValueError("tables must have the axes (steps, rows, columns), and (F,) or (2, 2) of operators behind")
+    if times.ndim != 2 or outputs.ndim < 3 or not (len(form) < 2 or form == (form[0],) * 2):
+        raise ValueError("tables must have the axes (steps, rows, columns), and (F,) or (n, n) of operators behind")
     width = len(slots) + times.shape[1] + draws
     if times.shape[1] == 0:  # steps that only draw noise: an empty list has no shape of its own
         inputs = inputs.reshape(times.shape[0], 0, width, *form)

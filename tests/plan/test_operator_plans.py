@@ -261,11 +261,13 @@ class TestAlgebra:
         assert torch.equal(row.terms[0].value, (a @ b).value) and not torch.equal(row.terms[0].value, (b @ a).value)
         assert torch.equal(row.terms[1].value, 2 * a.value)
 
-    @pytest.mark.parametrize("form", [(), (3,), (2, 2)], ids=["numbers", "components", "blocks"])
+    @pytest.mark.parametrize(
+        "form", [(), (3,), (2, 2), (3, 3)], ids=["numbers", "components", "blocks", "larger blocks"]
+    )
     def test_tables(self, form):
         random, own = torch.Generator().manual_seed(1), len(form)
         a, b = (torch.randn(*shape, *form, generator=random, dtype=torch.float64) for shape in ((4, 5), (5, 6)))
-        assert torch.equal(folded(flat(a, own), own), a)
+        assert torch.equal(folded(flat(a, own), form), a)
         expected = sum(composed(a[:, None, k], b[None, k], own) for k in range(5))
         assert torch.allclose(product(a, b, own), expected, rtol=1e-13, atol=1e-13)
         exact = product(a.numpy().astype(object), b.numpy().astype(object), own)
