@@ -118,9 +118,13 @@ class Coordinates:
         c, d = at.memo[pair]
         return c * raw + d * x
 
+    def slope(self, N, at: Instant):
+        """dy/dtau from this prediction: itself."""
+        return N
+
     def __call__(self, y, at: Instant):
         """dy/dtau at straight coordinates y."""
-        return self.predict(self.leave(y, at), at)
+        return self.slope(self.predict(self.leave(y, at), at), at)
 
 
 def dot(coefficients, vectors):

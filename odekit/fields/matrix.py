@@ -73,16 +73,21 @@ class MatrixCoordinates(Coordinates):
             return at.time
         if name == "index":
             return at.index
+        if name is None:
+            raise self._not_straight()
         raise PredictionError(
-            f"{self.process!r} has no clock {name or 'straight'!r} for {self.prediction.name!r}; its clocks: t, index"
+            f"{self.process!r} has no clock {name!r} for {self.prediction.name!r}; its clocks: t, index"
         )
 
     def scale(self, at: Instant):
         if self.prediction.name == "velocity":
             return 1
-        raise PredictionError(
-            f"prediction {self.prediction.name!r} on {self.process!r} has no straight coordinates: a method that needs "
-            "them runs in the velocity"
+        raise self._not_straight()
+
+    def _not_straight(self) -> PredictionError:
+        return PredictionError(
+            f"prediction {self.prediction.name!r} on {self.process!r} has no straight coordinates: a Runge-Kutta method"
+            " runs there with coordinates='lawson', any that needs them in the velocity"
         )
 
     def predict(self, x, at: Instant):

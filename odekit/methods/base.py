@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from odekit.fields.coordinates import Coordinates
+from odekit.fields.coordinates import Coordinates, Instant
+from odekit.fields.lawson import COORDINATES
 from odekit.fields.matrix import MatrixCoordinates, is_isotropic
 
 
@@ -29,6 +30,8 @@ class Method:
     order: Claim
     prediction: Any = "velocity"
     is_plannable: bool = True
+    space: str = "straight"
+    """What a step runs in, a name of `odekit.fields.lawson.COORDINATES`."""
     history: int = 0
     """How many instants before the current one the formula looks back to."""
 
@@ -48,6 +51,10 @@ class Method:
         """The coordinates this method is formulated in, for a field."""
         chosen = Coordinates if is_isotropic(field.process) else MatrixCoordinates
         return chosen(field, self.prediction, oracle, **options)
+
+    def local(self, f: Coordinates, start: Instant) -> Any:
+        """The coordinates of the step that begins at ``start``."""
+        return COORDINATES[self.space](f, start)
 
     @property
     def evaluations(self) -> int:

@@ -142,9 +142,11 @@ def from_tableau(tableau: Tableau) -> Callable[..., Method]:
     return runge_kutta if tableau.kind == "explicit" else implicit_runge_kutta
 
 
-def runge_kutta(tableau: Tableau, prediction: Any = "velocity", final: str = "full") -> Method:
+def runge_kutta(
+    tableau: Tableau, prediction: Any = "velocity", final: str = "full", coordinates: str = "straight"
+) -> Method:
     """A tableau as a method, in raw coordinates unless told otherwise."""
-    return RungeKutta(tableau, prediction, final)
+    return RungeKutta(tableau, prediction, final, coordinates=coordinates)
 
 
 MAKERS: dict[type, Callable[[Any], Callable[..., Method]]] = {

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from odekit.exceptions import DivergenceError, MethodError, ModelError, PredictionError
+from odekit.exceptions import DivergenceError, MethodError, ModelError, PredictionError, unknown
 from odekit.fields.coordinates import Coordinates, dot
+from odekit.fields.lawson import COORDINATES
 from odekit.methods.base import Claim, Method
 from odekit.methods.tableau import Tableau, is_zero
 
@@ -51,16 +52,26 @@ class ImplicitRungeKutta(Implicit):
 
     Diagonally implicit stages are solved one after the other, others together, with (I - h A (x) J). A slope is
     recovered from its stage, not evaluated anew, which would multiply the tolerance by the stiffness.
+    ``coordinates``: as for `RungeKutta`.
     Source: Hairer & Wanner 1996, sections IV.6 and IV.8, eq. (8.2b).
     """
 
     family = "implicit-runge-kutta"
 
-    def __init__(self, tableau: Tableau, prediction: Any = "velocity", tol: float = TOLERANCE, name: str = ""):
+    def __init__(
+        self,
+        tableau: Tableau,
+        prediction: Any = "velocity",
+        tol: float = TOLERANCE,
+        name: str = "",
+        coordinates: str = "straight",
+    ):
         super().__init__(tol)
         if tableau.kind == "explicit":
             raise MethodError(f"{tableau.name} is explicit; an implicit tableau was expected here")
-        self.tableau, self.prediction = tableau, prediction
+        if coordinates not in COORDINATES:
+            raise unknown("coordinates", coordinates, COORDINATES)
+        self.tableau, self.prediction, self.space = tableau, prediction, coordinates
         self.name, self.source = name or tableau.name, tableau.source
         self.order = Claim(tableau.order, tableau.order)
         _, A, b, _ = tableau.exact
@@ -75,6 +86,7 @@ class ImplicitRungeKutta(Implicit):
     def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:
         t_next, t = window[:2]
         c, A, b, _ = self.tableau.coefficients(f.numbers)
+        f = self.local(f, t)
         h = float(f.clock(t_next) - f.clock(t))
         if not abs(h) < float("inf"):
             raise PredictionError(
@@ -112,7 +124,8 @@ class ImplicitRungeKutta(Implicit):
 
     def key(self) -> dict:
         parts = {name: getattr(self.tableau, name) for name in ("c", "A", "b", "b_embedded", "order")}
-        return {"family": self.family, **parts, "prediction": str(self.prediction), "tol": self.tol}
+        own = {"prediction": str(self.prediction), "coordinates": self.space, "tol": self.tol}
+        return {"family": self.family, **parts, **own}
 
 
 def solve_stages(
@@ -196,6 +209,8 @@ def _jacobian(g: Callable, y: torch.Tensor, slope: torch.Tensor, shape: torch.Si
     return torch.stack(columns, -1)
 
 
-def implicit_runge_kutta(tableau: Tableau, prediction: Any = "velocity", tol: float = TOLERANCE) -> Method:
+def implicit_runge_kutta(
+    tableau: Tableau, prediction: Any = "velocity", tol: float = TOLERANCE, coordinates: str = "straight"
+) -> Method:
     """An implicit tableau as a method, in raw coordinates unless told otherwise."""
-    return ImplicitRungeKutta(tableau, prediction, tol)
+    return ImplicitRungeKutta(tableau, prediction, tol, coordinates=coordinates)

@@ -56,7 +56,7 @@ class PseudoRungeKutta(RungeKutta):
             at = f.between(t, t_next, c[i], self.clock)
             gradient = dot([a and a / c[i] for a in A[i]], k)
             k.append(f(y + (f.clock(at) - tau) * gradient, at) if i in stages else ZERO)
-        return y, f.clock(t_next) - tau, k
+        return y, f.clock(t_next) - tau, k, (k[0], k[-1])
 
     def key(self) -> dict:
         return {**super().key(), "stages in": self.clock}

@@ -169,12 +169,13 @@ def _integrate(pair, flow, x, t, t_end, control, h, max_steps, full, label) -> _
     model = _Model(flow, label)
     f = pair.coordinates(flow, model)
     at, end = Instant(t), Instant(t_end)
-    _require_clock(f, at, end)
+    opening = pair.local(f, at)
+    _require_clock(opening, f.prediction.name, at, end)
     run = _Run(x, [t], [x])
     # A tableau starts with the slope at the step's beginning, which survives rejection, and often the step before.
-    carry = {"x": x, "slope": f(f.enter(x, at), at)}
+    carry = {"x": x, "slope": f.predict(x, at)}
     model.accuse(also_overflow=True)
-    h = _first_step(f, control, carry, at, end, model) if h is None else math.copysign(h, t_end - t)
+    h = _first_step(opening, control, carry, at, end, model) if h is None else math.copysign(h, t_end - t)
     previous, repeating = None, False
     while at.time != t_end:
         if run.accepted + run.rejected >= max_steps:
@@ -193,7 +194,7 @@ def _integrate(pair, flow, x, t, t_end, control, h, max_steps, full, label) -> _
             raise DivergenceError(f"{label}the step underflows at t = {at.time:.9g}: {advice}")
         model.asked.clear()
         if "slope" not in carry:
-            carry["slope"] = f(f.enter(carry["x"], at), at)
+            carry["slope"] = f.predict(carry["x"], at)
         moved, gap = pair.estimate(f, (to, at), carry)
         error = control.norm(gap, carry["x"], moved["x"])
         if not math.isfinite(error):
@@ -214,7 +215,7 @@ def _integrate(pair, flow, x, t, t_end, control, h, max_steps, full, label) -> _
 
 def _first_step(f: Coordinates, control: Control, carry: dict, at: Instant, end: Instant, model: _Model) -> float:
     """HNW II.4, "Starting step size", in the straight clock, translated to time; one evaluation."""
-    x, slope = carry["x"], carry["slope"]
+    x, slope = carry["x"], f.slope(carry["slope"], at)
     reach = f.clock(end) - f.clock(at)
     size, speed = control.norm(x, x, x), control.norm(f.leave(slope, at), x, x)
     small = 0.01 * size / speed if min(size, speed) > 1e-5 else 1e-6
@@ -271,11 +272,11 @@ def _positive(name: str, value: Any) -> float:
     return number
 
 
-def _require_clock(f: Coordinates, at: Instant, end: Instant) -> None:
+def _require_clock(f: Coordinates, prediction: str, at: Instant, end: Instant) -> None:
     for instant in (at, end):
         if not math.isfinite(f.clock(instant)):
             raise GridError(
-                f"the straight clock of {f.prediction.name!r} is infinite at t = {instant.time:.6g}: end "
+                f"the straight clock of {prediction!r} is infinite at t = {instant.time:.6g}: end "
                 "before it, or take the method in the velocity (prediction='velocity')"
             )
 
