@@ -8,8 +8,6 @@ from typing import Any
 
 from odekit.exceptions import OdekitError, unknown
 
-FORMATS = ("toml", "latex", "python", "json")
-
 
 def listing() -> list[str]:
     """One line a recipe: its name, its choices with their defaults, and what it derives.

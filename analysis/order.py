@@ -101,7 +101,7 @@ def estimate_order(
     first = broken[-1] + 1 if broken.size else 0
     first, last = _above_the_floor(h, errors, floor, first)
     if last - first < 3:
-        return _too_few(errors, floor, first, last, order, claim)
+        return _too_few(errors, first, last, order, claim)
 
     slopes = local_slopes(h[first : last + 1], errors[first : last + 1])
     length = _window_length(slopes)
@@ -232,7 +232,7 @@ def _blown_up(claim: float | None) -> OrderEstimate:
     return OrderEstimate(math.nan, math.nan, math.nan, (), None, verdict, reason, claim)
 
 
-def _too_few(errors, floor, first, last, order, claim) -> OrderEstimate:
+def _too_few(errors, first, last, order, claim) -> OrderEstimate:
     count = max(0, last - first + 1)
     if count == 0:
         reason = "every error lies at the rounding floor: the method is exact on this problem"

@@ -188,7 +188,13 @@ class ExponentialPolynomial:
         return ExponentialPolynomial(self.ring, {tuple((self.ring.exponent(-c), -n) for c, n in key): 1 / q})
 
     def coefficient(self, powers: Sequence[int]) -> Any:
-        """The coefficient of z0^p0 z1^p1 ... in the expansion at the origin, in the number field."""
+        """The coefficient of z0^p0 z1^p1 ... in the expansion at the origin, in the number field.
+
+        >>> ring = Ring([], "z")
+        >>> phi_2 = ring.phi(2, ring.constant(-1))
+        >>> [str(phi_2.coefficient((power,))) for power in range(3)]
+        ['1/2', '-1/6', '1/24']
+        """
         total = self.ring.domain.zero
         for key, q in self.terms.items():
             for (c, n), power in zip(key, powers, strict=True):
@@ -198,15 +204,6 @@ class ExponentialPolynomial:
             else:
                 total += q
         return total
-
-    def taylor(self, degree: int) -> list[Any]:
-        """The coefficients of 1, z, ..., z^degree, in one variable.
-
-        >>> ring = Ring([], "z")
-        >>> [str(q) for q in ring.phi(2, ring.constant(-1)).taylor(2)]
-        ['1/2', '-1/6', '1/24']
-        """
-        return [self.coefficient((power,)) for power in range(degree + 1)]
 
     def at_origin(self) -> ExponentialPolynomial:
         """The value where the first variable is zero, in the others; for functions without a pole there."""

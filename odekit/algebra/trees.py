@@ -20,9 +20,6 @@ from odekit.exceptions import OdekitError
 MAX_ORDER = 20  # beyond it densities leave 64 bits
 MAX_TREES = 2_000_000
 
-EMPTY = 0
-"""The id of the empty tree, the same in every table."""
-
 
 class AlgebraError(OdekitError):
     """Trees, series or conditions that do not fit together, or more of them than can be held."""

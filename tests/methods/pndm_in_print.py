@@ -191,7 +191,7 @@ def rho_rk(name):
     return step
 
 
-def edm(model, x, times, process, alpha=None, sigma_of=None):
+def edm(model, x, times, process, alpha=None):
     """EDM's generalised sampler (its ablation): dx/dt from sigma(t), s(t), their rates and D; alpha None is Euler."""
     eps, times = Noise(model, process), times.tolist()
 

@@ -81,7 +81,7 @@ _recipe("lobatto-iiic", "Lobatto IIIC with any number of stages s: order 2 s - 2
 
 
 @recipe("collocation")
-def collocation(nodes: Any, digits: Any = 40) -> Derivation:
+def collocation(nodes: Any) -> Derivation:
     """Collocation at given nodes: exact for exact nodes, of the order of the quadrature rule on them.
 
     `nodes` is a list of numbers (or text with commas), distinct; decimals are rationals. Raises AlgebraError for nodes

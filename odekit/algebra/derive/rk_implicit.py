@@ -23,21 +23,20 @@ from odekit.algebra.trees import AlgebraError
 
 
 class Design(NamedTuple):
-    """Nodes in gamma, whether the last row is b, the recommended root, the catalogue's name, the source."""
+    """Nodes in gamma, the recommended root, the catalogue's name, the source."""
 
     nodes: tuple[str, ...]
-    stiffly_accurate: bool
     root: int
     known: str
     source: str
 
 
 DESIGNS: dict[tuple[int, str], Design] = {
-    (2, "L"): Design(("gamma", "1"), True, 0, "sdirk2", "Alexander 1977"),
-    (3, "L"): Design(("gamma", "(1+gamma)/2", "1"), True, 1, "sdirk3", "Alexander 1977"),
-    (2, "A"): Design(("gamma",), False, 0, "implicit-midpoint", "Norsett 1974; Crouzeix 1975"),
-    (3, "A"): Design(("gamma", "1-gamma"), False, 1, "crouzeix-3", "Norsett 1974; Crouzeix 1975"),
-    (4, "A"): Design(("gamma", "1/2", "1-gamma"), False, 2, "", "Norsett 1974; Crouzeix 1975; Crouzeix, Raviart 1980"),
+    (2, "L"): Design(("gamma", "1"), 0, "sdirk2", "Alexander 1977"),
+    (3, "L"): Design(("gamma", "(1+gamma)/2", "1"), 1, "sdirk3", "Alexander 1977"),
+    (2, "A"): Design(("gamma",), 0, "implicit-midpoint", "Norsett 1974; Crouzeix 1975"),
+    (3, "A"): Design(("gamma", "1-gamma"), 1, "crouzeix-3", "Norsett 1974; Crouzeix 1975"),
+    (4, "A"): Design(("gamma", "1/2", "1-gamma"), 2, "", "Norsett 1974; Crouzeix 1975; Crouzeix, Raviart 1980"),
 }
 
 
