@@ -21,6 +21,7 @@ from analysis.measure import FORMULA, WITH_START, convergence, covered, has_star
 from analysis.order import FAIL, PASS, UNDETERMINED
 from analysis.problems import Case, cases, own_cases
 from analysis.subjects import Subject, subject_of
+from analysis.weak import page as weak_page
 from odekit.exceptions import OdekitError
 
 
@@ -62,6 +63,8 @@ def certify(
         return _of_sampler(subject, case, steps)
     if subject.family == "non-stationary":
         return _of_one_grid(subject)
+    if getattr(subject.method, "draws", 0):
+        return weak_page(subject, case if (process or prediction or grid) else None, steps)
     algebra, first = _algebra(subject)
     if algebra and not subject.family:
         subject = replace(subject, family=algebra.family)
@@ -119,7 +122,7 @@ def _slopes(subject: Subject, case: Case, steps: Sequence[int] | None) -> tuple[
     formula = own.formula if claim is None else claim
     started = own.method if claim is None else min(claim, own.method) if own.method < own.formula else claim
 
-    late = int(getattr(method, "corrects", False))  # a step that ends with its prediction, corrected by the next
+    late = _late(method)
 
     def local(where: Case) -> Any:
         return local_error(method, where, formula + 1 - late, steps)
@@ -132,6 +135,14 @@ def _slopes(subject: Subject, case: Case, steps: Sequence[int] | None) -> tuple[
         _slope(ROUTES[1], {"local": local}, case, claim, late - 1),
         _slope(ROUTES[2], {kind: whole(kind, order) for kind, order in kinds.items()}, case, claim),
     )
+
+
+def _late(method: Any) -> int:
+    """By how many orders a step falls short that ends with its prediction, which the next one corrects."""
+    if not getattr(method, "corrects", False):
+        return 0
+    ahead = getattr(method, "predictor", None)
+    return 1 if ahead is None else max(0, method.order.formula - ahead.order.formula)
 
 
 def _slope(name: str, measures: Mapping[str, Callable], case: Case, claim: Any, shift: int = 0) -> Route:

@@ -32,6 +32,7 @@ MAKERS = {
     "Corrected": "odekit.methods.adams_properties:CorrectedCertificate",
     "DPMSolverV3": "odekit.methods.adams_properties:ChangedCertificate",
     "Ended": "odekit.methods.adams_properties:EndedCertificate",
+    "Conjugate": "odekit.plan.operator_properties:OperatorCertificate",
     "PseudoRungeKutta": "odekit.plan.straight_properties:StraightCertificate",
     "Richardson": "odekit.plan.straight_properties:StraightCertificate",
     "NonStationary": "odekit.methods.nonstationary:Exactness",
