@@ -18,6 +18,7 @@ _HOMES = {
     "certify": "certify",
     "CertificatePage": "certify",
     "stability": "stability",
+    "weak_order": "weak",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

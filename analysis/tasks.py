@@ -11,6 +11,7 @@ from analysis.exactness import ExactnessTask
 from analysis.order import UNDETERMINED
 from analysis.problems import Case, default_cases, own_cases
 from analysis.verify import Row, refused
+from analysis.weak import WeakOrderTask
 from odekit.exceptions import OdekitError
 
 KINDS = ("formula", "with start")
@@ -113,11 +114,11 @@ def order_tasks(
     steps: Sequence[int] | None = None,
     kinds: Sequence[str] = KINDS,
     budget: int = BUDGET,
-) -> list[OrderTask | ExactnessTask]:
+) -> list[OrderTask | ExactnessTask | WeakOrderTask]:
     """All claims of every method on every case, cases outermost: a worker that has a reference makes use of it.
 
     Where the cases are the default ones, a method that needs a field of its own kind has its own. A non-stationary
-    method has no order: its task is to be exact where it says so.
+    method has no order: its task is to be exact where it says so. That of a method which draws noise is its weak order.
     """
     from analysis.measure import method_of
 
@@ -125,10 +126,13 @@ def order_tasks(
     usual = cases == default_cases()
     methods = list(methods)
     alone = [method for method in methods if method_of(method).family == "non-stationary"]
-    methods = [method for method in methods if method not in alone]
+    drawing = [method for method in methods if getattr(method_of(method), "draws", 0)]
+    methods = [method for method in methods if method not in (*alone, *drawing)]
     chosen = {method: usual and own_cases(method_of(method)) or cases for method in methods}
     every = dict.fromkeys(case for found in chosen.values() for case in found)
-    return [ExactnessTask(method) for method in alone] + [
+    first = [ExactnessTask(method) for method in alone]
+    first += [WeakOrderTask(name, case, steps) for name in drawing for case in ([None] if usual else cases)]
+    return first + [
         OrderTask(method, case, tuple(kinds), steps, budget)
         for case in every
         for method, found in chosen.items()
@@ -136,7 +140,7 @@ def order_tasks(
     ]
 
 
-def report_tasks(methods: Iterable[str]) -> list[OrderTask]:
+def report_tasks(methods: Iterable[str]) -> list[OrderTask | WeakOrderTask]:
     """What the report measures: the methods of `CORE` on every case, all others on the first case that decides.
 
     Orders are proved from coefficients by the tests; here the code that runs is seen to have them. The last resort is
@@ -149,6 +153,9 @@ def report_tasks(methods: Iterable[str]) -> list[OrderTask]:
         (core if name in CORE else others).append(name)
     tasks = order_tasks(core, default_cases())
     for name in others:
+        if getattr(method_of(name), "draws", 0):
+            tasks.append(WeakOrderTask(name))
+            continue
         first, *rest = own_cases(method_of(name)) or [*default_cases(), Case("", "", "warped-spiral", "time-uniform")]
         tasks.append(OrderTask(name, first, otherwise=tuple(rest)))
     return tasks

@@ -79,7 +79,8 @@ class Segment:
     def _columns(self) -> list:
         """For both tables and each of their rows, the columns that are structurally there."""
         masks = self.pattern or [
-            _numbers((table != 0).reshape(*table.shape[:3], -1).any(-1).any(0)) for table in (self.inputs, self.outputs)
+            _numbers((table != 0).reshape(*table.shape[:3], math.prod(table.shape[3:])).any(-1).any(0))
+            for table in (self.inputs, self.outputs)
         ]
         return [[[j for j, there in enumerate(row) if there] for row in mask] for mask in masks]
 

@@ -133,10 +133,9 @@ def require_noise(method: Method, field, grid: torch.Tensor) -> None:
         )
     if draws and eta is None:
         raise MethodError(f"{method.name} draws noise: give ReverseSDE(process, target), not {field!r:.60}")
-    if draws and float(grid[-1]) > float(grid[0]):
-        raise GridError(
-            f"a reverse SDE runs down in time; the grid goes from {float(grid[0]):g} up to {float(grid[-1]):g}"
-        )
+    start, end = (float(grid[i].detach()) for i in (0, -1))
+    if draws and end > start:
+        raise GridError(f"a reverse SDE runs down in time; the grid goes from {start:g} up to {end:g}")
 
 
 def _require_finite(segment: Segment, field, method: Method) -> None:

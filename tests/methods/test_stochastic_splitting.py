@@ -1,0 +1,394 @@
+"""Samplers of reverse SDEs: maps written apart, the table of weak errors in print, draws in every way of running."""
+
+import functools
+import math
+
+import pytest
+import torch
+
+import odekit as ok
+from analysis.order import estimate_order
+from analysis.weak import distance, law, pushed, weak_order
+from odekit import methods
+from odekit.exceptions import GridError, MethodError, OdekitError
+from odekit.methods import stochastic_splitting
+from odekit.methods.stochastic_splitting import METHODS, StochasticSplitting
+from odekit.noise import normal
+
+DATA = ok.Gaussian([0.7], [[0.25]])
+MODES = ok.GaussianMixture([[-1.0], [1.2]], [0.4, 0.5], [0.4, 0.6])
+UNEVEN = torch.tensor([0.9, 0.62, 0.51, 0.33, 0.2, 0.16], dtype=torch.float64)
+
+
+def numbers(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def sde_of(process=None, target=MODES, eta=1.0, prediction="score"):
+    return ok.ReverseSDE(process or ok.PSLD(Gamma=0.5, nu=2.5), target, eta=eta, prediction=prediction)
+
+
+def states(count=3, seed=1):
+    return torch.randn(count, 2, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# ------------------------------------------------------------ the maps, transcribed apart
+
+BETA, GAMMA, NU = 8.0, 0.5, 2.5
+M = 4 / (NU - GAMMA) ** 2
+
+
+def move_a(x, m, s, h, eta):
+    w = 1 + eta**2
+    return x + h * BETA / 2 * (w * GAMMA * x - m / M + w * GAMMA * s[:, 0]), m
+
+
+def move_b(x, m, s, h, eta):
+    w = 1 + eta**2
+    return x, m + h * BETA / 2 * (x + w * NU * m + w * M * NU * s[:, 1])
+
+
+def move_o(x, m, z, h, eta):
+    """x -> e^(-eta^2 beta Gamma h/2) x + sqrt(1 - e^(-eta^2 beta Gamma h)) xi, and the like for m."""
+    rx, rm = eta**2 * BETA * GAMMA * h, eta**2 * BETA * NU * h
+    x = math.exp(-rx / 2) * x + math.sqrt(-math.expm1(-rx)) * z[:, 0]
+    return x, math.exp(-rm / 2) * m + math.sqrt(-M * math.expm1(-rm)) * z[:, 1]
+
+
+def move_l(x, m, z, h, eta):
+    """Half a step of SSCS: exp of beta h/2 [[-Gamma, -1/M], [1, -nu]], the noise by Q - E Q E^T; eta = 1."""
+    from scipy.linalg import expm
+
+    E = torch.from_numpy(expm(torch.tensor([[-GAMMA, -1 / M], [1.0, -NU]]).double().numpy() * h * BETA / 2))
+    Q = torch.diag(numbers(1.0, M))
+    u = torch.stack([x, m], 1) @ E.T + z @ torch.linalg.cholesky(Q - E @ Q @ E.T).T
+    return u[:, 0], u[:, 1]
+
+
+def move_s(x, m, s, h, eta):
+    return x + h * BETA * GAMMA * (s[:, 0] + x), m + h * BETA * M * NU * (s[:, 1] + m / M)
+
+
+MAPS = {"A": move_a, "B": move_b, "O": move_o, "L": move_l, "S": move_s}
+IN_PRINT = {  # moves: letter, share of the step, and for a score whether it is new and where on the step it is asked
+    "noba": "O 1; B 1 new 0; A 1 new 0",
+    "roba": "O 1; B 1 new 0; A 1 old 0",
+    "nbao": "B 1 new 0; A 1 new 0; O 1",
+    "rbao": "B 1 new 0; A 1 old 0; O 1",
+    "nobab": "O 1; B .5 new 0; A 1 new 0; B .5 new 0",
+    "robab": "O 1; B .5 new 0; A 1 old 0; B .5 new 1",
+    "robabo": "O .5; B .5 new 0; A 1 old 0; B .5 new 1; O .5",
+    "baoab": "B .5 new 0; A .5 old 0; O 1; A .5 new 1; B .5 old 0",
+    "baoab naive": "B .5 new 0; A .5 new 0; O 1; A .5 new 0; B .5 new 0",
+    "roba corrected": "O 1; B 1 new 1; A 1 old 0",
+    "robab not": "O 1; B .5 new 0; A 1 old 0; B .5 new 0",
+    "sscs": "L .5; S 1 new 0; L .5",
+    "sscs centred": "L .5; S 1 new .5; L .5",
+}
+OPTIONS = {
+    "naive": {"naive": True},
+    "corrected": {"corrected": True},
+    "not": {"corrected": False},
+    "centred": {"centred": True},
+}
+
+
+def run_apart(text, law, u, grid, noise, eta=1.0):
+    x, m, drawn, s = u[:, 0, 0], u[:, 1, 0], 0, None
+    for t, t_next in zip(grid[:-1].tolist(), grid[1:].tolist(), strict=True):
+        h = t - t_next
+        for move in text.split(";"):
+            letter, share, *score = move.split()
+            if letter in "OL":
+                given, drawn = noise(drawn)[:, :, 0], drawn + 1
+            else:
+                if score[0] == "new":
+                    s = law.score(torch.stack([x, m], 1)[:, :, None], t - float(score[1]) * h)[:, :, 0]
+                given = s
+            x, m = MAPS[letter](x, m, given, float(share) * h, eta)
+    return torch.stack([x, m], 1)[:, :, None]
+
+
+@pytest.mark.parametrize("case", IN_PRINT)
+def test_maps_are_those_written_apart(case):
+    name, *option = case.split()
+    method, sde, u = methods.get(name, **(OPTIONS[option[0]] if option else {})), sde_of(prediction="l-noise"), states()
+    expected = run_apart(IN_PRINT[case], ok.targets.under(sde.process, MODES), u, UNEVEN, normal(3, u))
+    for eager in (False, True):
+        found = ok.solve(sde, u, method, UNEVEN, seed=3, eager=eager)
+        assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.5])
+@pytest.mark.parametrize("name", ["roba", "robabo"])
+def test_other_noises_are_those_written_apart(name, eta):
+    sde, u = sde_of(eta=eta), states()
+    expected = run_apart(IN_PRINT[name], ok.targets.under(sde.process, MODES), u, UNEVEN, normal(3, u), eta)
+    assert (ok.solve(sde, u, name, UNEVEN, seed=3) - expected).abs().max() < 1e-12 * expected.abs().max()
+
+
+def test_euler_maruyama_on_a_scalar_process():
+    """x' = x + h (F x - (1 + eta^2)/2 g^2 s) + eta g sqrt(|h|) z."""
+    process, eta, x = ok.VP(), 0.7, states()[:, 0]
+    sde = ok.ReverseSDE(process, MODES, eta=eta)
+    expected, noise = x, normal(3, x)
+    for k, (t, s) in enumerate(zip(UNEVEN[:-1].tolist(), UNEVEN[1:].tolist(), strict=True)):
+        score = MODES.score(expected, process.alpha(t), process.sigma(t))
+        g2 = process.diffusion_squared(t)
+        slope = process.drift(t) * expected - (1 + eta**2) / 2 * g2 * score
+        expected = expected + (s - t) * slope + eta * math.sqrt(g2 * (t - s)) * noise(k)
+    for eager in (False, True):
+        found = ok.solve(sde, x, "euler-maruyama", UNEVEN, seed=3, eager=eager)
+        assert (found - expected).abs().max() < 1e-13 * expected.abs().max()
+
+
+# ------------------------------------------------------------ time-varying beta
+
+
+def test_a_varying_rate_is_a_change_of_time():
+    """beta(t) = 8 (1/2 + t), b = int beta/8: what the noise adds in a step is what PSLD's adds between the b(t)."""
+    import sympy
+
+    t, half = sympy.Symbol("t"), sympy.Rational(1, 2)
+    rate = 8 * (half + t)
+    F, D = sympy.Matrix([[-half, 1], [-1, -5 * half]]) / 2, sympy.diag(half, 5 * half)  # M = 1
+    varying = ok.LinearSDE(rate * F, (rate * D).applyfunc(sympy.sqrt), initial=(0, sympy.Rational(1, 25)))
+    pairs = (varying, UNEVEN), (ok.PSLD(Gamma=0.5, nu=2.5), UNEVEN / 2 + UNEVEN**2 / 2)
+    first, second = (ok.plan("rbao", sde_of(process), grid).segments[0].outputs[:, 0, -1] for process, grid in pairs)
+    torch.testing.assert_close(first, second, rtol=1e-13, atol=1e-15)
+    for name, order in (("robab", 1), ("sscs-midpoint", 2)):
+        sde = sde_of(varying, DATA)
+        errors = [weak_error(methods.get(name), sde, n, end=0.1) for n in (64, 128)]
+        assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1)
+
+
+# ------------------------------------------------------------ weak errors in print
+
+PROBLEMS = {  # parameters, end, power of the grid
+    "W1": ({"momentum_variance": 1.0}, 0.02, 1),
+    "W2": ({"momentum_variance": 1.0, "Gamma": 0.5, "nu": 2.5}, 0.02, 1),
+    "W3": ({}, 1e-3, 2),
+}
+ROWS = {  # method and options: errors of W1 and W2 at 64 steps and of W3 at 50
+    ("euler-maruyama", ()): (1.11e-1, 1.29e-1, 1.96e-2),
+    ("noba", ()): (9.61e-2, 3.98e-2, 6.25e-2),
+    ("roba", ()): (9.69e-2, 4.15e-2, 6.29e-2),
+    ("roba", (("corrected", True),)): (1.34e-1, 9.62e-2, 7.49e-2),
+    ("nbao", ()): (9.73e-2, 2.86e-2, 5.47e-2),
+    ("rbao", ()): (9.81e-2, 2.33e-2, 5.51e-2),
+    ("nobab", ()): (3.42e-2, 2.72e-2, 1.10e-2),
+    ("robab", ()): (1.36e-2, 1.74e-2, 1.70e-2),
+    ("robab", (("corrected", False),)): (3.39e-2, 2.70e-2, 1.12e-2),
+    ("robabo", ()): (1.23e-2, 1.07e-2, 9.46e-3),
+    ("baoab", (("naive", True),)): (2.38e-2, 3.12e-2, 8.02e-3),
+    ("baoab", ()): (1.49e-2, 1.51e-2, 1.08e-2),
+    ("sscs", ()): (2.56e-2, 3.29e-2, 1.19e-2),
+    ("sscs", (("centred", True),)): (2.01e-2, 1.76e-2, 1.94e-2),
+    ("sscs-midpoint", ()): (1.36e-3, 2.39e-3, 2.09e-3),
+}
+
+
+@functools.cache
+def problem(which, eta=1.0):
+    parameters, end, power = PROBLEMS[which]
+    return sde_of(ok.PSLD(**parameters), DATA, eta), end, power
+
+
+def weak_error(method, sde, steps, end=0.02, power=1):
+    share = 1 - torch.arange(steps + 1, dtype=torch.float64) / steps
+    plan = ok.plan(method, sde, end + (1 - end) * share**power)
+    return distance(pushed(plan, sde.model, (2, 1), law(sde, 1.0)), law(sde, end))
+
+
+@pytest.mark.parametrize("key", ROWS, ids=lambda key: "-".join([key[0], *(f"{k}={v}" for k, v in key[1])]))
+def test_weak_errors_are_those_in_print(key):
+    method = methods.get(key[0], **dict(key[1]))
+    for which, printed in zip(PROBLEMS, ROWS[key], strict=True):
+        sde, end, power = problem(which)
+        assert f"{weak_error(method, sde, 50 if which == 'W3' else 64, end, power):.2e}" == f"{printed:.2e}"
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.5])
+def test_every_eta_is_of_weak_order_one(eta):
+    sde, end, _ = problem("W2", eta)
+    errors = [weak_error(methods.get("roba"), sde, n, end) for n in (64, 128)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["roba", "robab", "sscs", "sscs-midpoint", "euler-maruyama"])
+def test_claimed_weak_orders_hold(name):
+    study = weak_order(name)
+    assert study.verdict == "pass" and study.row["claimed_order"] == (2 if name == "sscs-midpoint" else 1)
+    assert study.row["nfe"] == [n * methods.get(name).evaluations for n in study.row["steps"]]
+
+
+# ------------------------------------------------------------ negative controls
+
+
+def test_a_wrong_noise_is_of_weak_order_zero(monkeypatch):
+    draw = stochastic_splitting.draw
+    monkeypatch.setattr(stochastic_splitting, "draw", lambda *given: 1.05 * draw(*given))
+    study = weak_order("robabo", steps=(32, 45, 64, 91, 128))
+    assert study.verdict == "fail" and abs(study.slope) < 0.5
+
+
+@pytest.mark.parametrize("name", ["robabo", "baoab", "sscs"])
+def test_symmetric_words_of_euler_steps_are_refused_order_two(name):
+    assert weak_order(name, claim=2, steps=(23, 32, 45, 64, 91)).verdict == "fail"
+
+
+def test_a_score_asked_at_the_wrong_time_costs_the_midpoint_its_order():
+    wrong = StochasticSplitting("wrong", "LSL", (0,), "", order=2, inner="midpoint")
+    steps = (32, 45, 64, 91, 128)
+    sde, end, _ = problem("W2")
+    errors = [weak_error(wrong, sde, n, end) for n in steps]
+    assert estimate_order([1 / n for n in steps], errors, 2).verdict == "fail"
+
+
+def test_data_that_are_not_gaussian_are_refused():
+    with pytest.raises(OdekitError, match="one Gaussian"):
+        weak_order("roba", sde_of())
+
+
+# ------------------------------------------------------------ evaluations, draws, tables
+
+EVALUATIONS = {"noba": 2, "roba": 1, "nbao": 2, "rbao": 1, "nobab": 3, "robab": 2, "robabo": 2, "baoab": 2, "sscs": 1,
+               "sscs-midpoint": 2, "euler-maruyama": 1}  # fmt: skip
+DRAWS = {name: 2 if name in ("robabo", "sscs", "sscs-midpoint") else 1 for name in EVALUATIONS}
+
+
+def test_evaluations_and_draws_a_step():
+    assert set(EVALUATIONS) == set(METHODS) <= set(methods.names())
+    for name in METHODS:
+        plan = ok.plan(name, sde_of(), UNEVEN)
+        assert (methods.get(name).evaluations, methods.get(name).draws) == (EVALUATIONS[name], DRAWS[name])
+        assert (plan.evaluations, plan.draws) == (5 * EVALUATIONS[name], 5 * DRAWS[name])
+    assert methods.get("baoab", naive=True).evaluations == 4
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("process", ["psld", "cld"])
+def test_plan_and_eager_agree(name, process):
+    sde, u = sde_of(ok.processes.get(process)), states()
+    planned, eager = (ok.solve(sde, u, name, UNEVEN, seed=5, eager=e) for e in (False, True))
+    assert (planned - eager).abs().max() < 1e-13 * eager.abs().max()
+    assert not torch.allclose(planned, ok.solve(sde, u, name, UNEVEN, seed=6))
+
+
+def test_the_dense_table_says_when_draws_act():
+    plan = ok.plan("robabo", sde_of(), UNEVEN)
+    table = plan.dense()
+    assert table.noise_inputs.shape == (10, 10, 2, 2) and table.noise_output.shape == (10, 2, 2)
+    middle = (UNEVEN[:-1] + UNEVEN[1:]) / 2
+    expected = torch.stack([torch.stack([UNEVEN[:-1], middle], 1), torch.stack([middle, UNEVEN[1:]], 1)], 1)
+    torch.testing.assert_close(table.noise_intervals, expected.reshape(-1, 2), rtol=1e-15, atol=0)
+    assert torch.equal(plan.compress().dense().noise_intervals, table.noise_intervals)
+
+
+@pytest.mark.parametrize("name", ["roba", "rbao", "robabo", "sscs"])
+def test_every_form_of_a_plan_is_the_same(name, tmp_path):
+    sde, u = sde_of(), states()
+    plan = ok.plan(name, sde, UNEVEN)
+    plan.save(tmp_path / "plan.json")
+    expected = plan(sde.model, u, normal(3, u))
+    others = [ok.Plan.load(tmp_path / "plan.json"), plan.compress(), ok.trace(plan)]
+    for other in others if name == "robabo" else (*others, plan.reexpress("r-noise")):
+        model = sde_of(prediction=other.prediction).model
+        assert ok.same(plan, other) and plan.draws == other.draws
+        torch.testing.assert_close(other(model, u, normal(3, u)), expected, rtol=1e-11, atol=1e-11)
+
+
+def test_fifty_digits():
+    short, long = ok.plan("robabo", sde_of(), UNEVEN), ok.plan("robabo", sde_of(), UNEVEN, precision=40)
+    assert ok.same(short, long)
+    exact = ok.plan("sscs", sde_of(), UNEVEN, precision=40)
+    assert ok.same(ok.plan("sscs", sde_of(), UNEVEN), exact)
+
+
+@pytest.mark.parametrize("name", ["roba", "euler-maruyama"])
+def test_a_state_keeps_its_dtype_and_gradients_reach_the_grid(name):
+    sde, u = sde_of(), states()
+    assert ok.solve(sde, u.float(), name, UNEVEN, seed=1).dtype == torch.float32
+    grid = UNEVEN.clone().requires_grad_()
+    ok.solve(sde, u, name, grid, seed=1).square().sum().backward()
+    step = torch.zeros_like(UNEVEN)
+    step[2] = 1e-6
+    up, down = (ok.solve(sde, u, name, UNEVEN + e * step, seed=1).square().sum() for e in (1, -1))
+    assert float(grid.grad[2]) == pytest.approx(float(up - down) / 2e-6, rel=1e-6)
+
+
+def test_draws_of_a_seed_are_a_function_of_their_number():
+    noise = normal(4, torch.zeros(2, 3))
+    first = [noise(k) for k in range(4)]
+    assert all(torch.equal(noise(k), first[k]) for k in (2, 0, 3, 1))
+    assert not torch.equal(first[0], normal(5, torch.zeros(2, 3))(0)) and first[0].dtype == torch.float32
+
+
+# ------------------------------------------------------------ the reverse SDE
+
+
+@pytest.mark.parametrize("process", [ok.VP(), ok.PSLD(), ok.CLD(), ok.Blurring(shape=(1,))], ids=lambda p: p.name)
+def test_without_noise_it_is_the_probability_flow(process):
+    prediction = "noise" if process.name == "vp" else "score"
+    sde = ok.ReverseSDE(process, MODES, eta=0.0, prediction=prediction)
+    flow, x = ok.ProbabilityFlow(process, MODES, prediction), states()
+    x = x if isinstance(process, ok.PSLD | ok.CLD) else x[:, 0]
+    assert torch.equal(sde.drift(x, 0.4), flow(x, 0.4))
+    assert torch.equal(ok.solve(sde, x, "rk4", UNEVEN), ok.solve(flow, x, "rk4", UNEVEN))
+    gap = ok.solve(sde, x, "euler-maruyama", UNEVEN, seed=0) - ok.solve(flow, x, "euler", UNEVEN)
+    assert gap.abs().max() < 1e-13
+
+
+def test_every_eta_has_the_marginals_of_the_flow():
+    """d/dt of mean and covariance under drift and noise, against those of the process's own law."""
+    for eta in (0.0, 0.6, 1.0):
+        sde, t, h = sde_of(target=DATA, eta=eta), 0.4, 1e-5
+        mean, covariance = law(sde, t)
+        basis = torch.cat([mean[None], mean + torch.eye(2, dtype=torch.float64)])[..., None]
+        slopes = sde.drift(basis, t)[..., 0]
+        J, G = (slopes[1:] - slopes[0]).T, sde.noise(t).value
+        (m0, c0), (m1, c1) = law(sde, t - h), law(sde, t + h)
+        torch.testing.assert_close(slopes[0], (m1 - m0) / (2 * h), rtol=1e-7, atol=1e-8)
+        rate = J @ covariance + covariance @ J.T - G @ G.T
+        torch.testing.assert_close(rate, (c1 - c0) / (2 * h), rtol=1e-7, atol=1e-8)
+
+
+REFUSED = {
+    "a flow": (
+        lambda u: ok.solve(ok.ProbabilityFlow(ok.PSLD(), MODES, "score"), u, "roba", UNEVEN, seed=0),
+        "ReverseSDE",
+    ),
+    "an ODE method": (lambda u: ok.solve(sde_of(), u, "rk4", UNEVEN), "sde.flow"),
+    "no grid": (lambda u: ok.solve(sde_of(), u, "dp5"), "on a grid"),
+    "no seed": (lambda u: ok.solve(sde_of(), u, "roba", UNEVEN), "seed="),
+    "both": (lambda u: ok.solve(sde_of(), u, "roba", UNEVEN, seed=0, noise=normal(0, u)), "seed="),
+    "a seed for nothing": (
+        lambda u: ok.solve(ok.ProbabilityFlow(ok.PSLD(), MODES, "score"), u, "rvv", UNEVEN, seed=0),
+        "neither",
+    ),
+    "upwards": (lambda u: ok.solve(sde_of(), u, "roba", UNEVEN.flip(0), seed=0), "runs down"),
+    "no momentum": (
+        lambda u: ok.solve(ok.ReverseSDE(ok.VP(), MODES), u[:, 0], "roba", UNEVEN, seed=0),
+        "position and momentum",
+    ),
+    "eta": (lambda u: sde_of(eta=-1.0), "eta = -1.0"),
+    "a seed that is none": (lambda u: ok.solve(sde_of(), u, "roba", UNEVEN, seed="one"), "whole number"),
+    "a letter": (lambda u: StochasticSplitting("x", "OBC", (0, 0), ""), "unknown move"),
+    "when asked": (lambda u: StochasticSplitting("x", "OBA", (0,), ""), "expected when"),
+    "first by reuse": (lambda u: StochasticSplitting("x", "OBA", (None, 0), ""), "expected when"),
+    "an inner method": (lambda u: StochasticSplitting("x", "OBA", (0, 0), "", inner="rk4"), "midpoint"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(name):
+    call, expected = REFUSED[name]
+    with pytest.raises(OdekitError, match=expected) as caught:
+        call(states())
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_refused_is_a_matter_of_methods_and_grids():
+    for call, kind in ((REFUSED["an ODE method"], MethodError), (REFUSED["upwards"], GridError)):
+        with pytest.raises(kind):
+            call[0](states())
