@@ -22,7 +22,7 @@ def modified_equation(method: Any, order: int, exact: bool = True) -> Series:
     """The field whose exact flow is the method: a mapping from trees to coefficients, h^|t|/sigma normalisation.
 
     `method` is a Runge-Kutta method in any form of `runge_kutta.scheme`, or a Series (a map). With `exact=False` in
-    float64. Source: Hairer, Lubich, Wanner, IX.1 and IX.9; computed as in spec/theory.md, A.2.
+    float64. Source: Hairer, Lubich, Wanner, IX.1 and IX.9.
 
     >>> modified_equation("midpoint", 4)["[[tau]]"], sum(modified_equation("midpoint", 9).values())
     (Fraction(-1, 6), Fraction(19063, 26880))
@@ -41,7 +41,7 @@ def modifying_integrator(method: Any, order: int, exact: bool = True) -> Series:
 
     `method` is a consistent Runge-Kutta method in any form of `runge_kutta.scheme`; for several colours the trees with
     a root of colour v make up the v-th part of the field. Raises AlgebraError for an inconsistent method.
-    Source: Chartier, Hairer, Vilmart 2007; marched through the trees as in spec/theory.md, A.2.
+    Source: Chartier, Hairer, Vilmart 2007.
 
     >>> sum(modifying_integrator("midpoint", 5).values())
     Fraction(191, 120)

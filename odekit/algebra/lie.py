@@ -37,7 +37,7 @@ def grade_of(letter: str) -> int:
 def dimension(grade: int, letters: Letters = ("A", "B")) -> int:
     """How many independent brackets of a grade there are: the Lyndon words of that grade.
 
-    By Witt's formula for graded letters. Source: Munthe-Kaas, Owren 1999; spec/theory.md, section C.
+    By Witt's formula for graded letters. Source: Munthe-Kaas, Owren 1999.
 
     >>> [dimension(n) for n in range(1, 11)]
     [2, 1, 2, 3, 6, 9, 18, 30, 56, 99]

@@ -172,7 +172,7 @@ class Series(Mapping):
         """The field whose flow at time 1 is this map: the modified equation of a method (times h).
 
         By Newton's differences: the coefficient of a tree in the k-th power is a polynomial in k of degree at most the
-        tree's order; its derivative at 0 is the field. Source: spec/theory.md, A.2; Murua 2006.
+        tree's order; its derivative at 0 is the field. Source: Murua 2006.
 
         >>> exact(6).log() == field(6)
         True

@@ -138,7 +138,7 @@ def splitting_conditions(
     `kind`: "flows" of the `parts` of a field, "adjoint" (a method and its adjoint) or "symmetric" (a symmetric method).
     `pattern` lists the letters of the steps, as "ABA" or ["M*", "M"]; the steps are named a1, b1, a2, ..., in the order
     in which they occur, of a method M, its adjoint M* and a symmetric method S: a, b and w.
-    Source: Murua, Sanz-Serna 1999; the counts are those of spec/theory.md, section C.
+    Source: Murua, Sanz-Serna 1999; of "flows" there are as many of an order as `lie.dimension` says.
 
     >>> [len([c for c in splitting_conditions(6) if c.order == n]) for n in range(1, 7)]
     [2, 1, 2, 3, 6, 9]
