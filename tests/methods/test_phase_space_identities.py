@@ -1,8 +1,5 @@
-"""The identities of matrix diffusions and their integrators: where each is tested, and those of scalar processes here.
-
-Of the sixteen, 11 and 12 speak of stochastic samplers (ROBA without noise is RSE; SSCS keeps the equilibrium), which
-run on scalar processes only so far; the others are deterministic.
-"""
+"""The identities of matrix diffusions and their integrators: where each is tested, and here those of scalar processes
+and of stochastic samplers."""
 
 import ast
 import math
@@ -12,6 +9,7 @@ import pytest
 import torch
 
 import odekit as ok
+from analysis.weak import distance, pushed
 from odekit.processes import VP
 
 TESTS = Path(__file__).parent.parent
@@ -46,11 +44,17 @@ IDENTITIES = {
     "10 an oscillator: symplectic Euler, Verlet, det = 1": [
         (SPLITTING, "test_on_an_oscillator_they_are_the_classical_methods")
     ],
+    "11 ROBA without noise = RSE": [(HERE, "test_reduced_oba_without_noise_is_reduced_symplectic_euler")],
+    "12 SSCS keeps the equilibrium, EM and ROBA do not": [(HERE, "test_who_keeps_the_equilibrium")],
     "13 second Tweedie component zero": [
         (SCORES, "test_tweedie"),
         (SCORES, "test_a_wrong_score_fails_the_second_tweedie_component"),
     ],
-    "14 evaluations a step": [(SPLITTING, "test_evaluations_a_step"), (GDDIM, "test_evaluations")],
+    "14 evaluations a step": [
+        (SPLITTING, "test_evaluations_a_step"),
+        (GDDIM, "test_evaluations"),
+        ("methods/test_stochastic_splitting.py", "test_evaluations_and_draws_a_step"),
+    ],
     "15 leading error constants": [(SPLITTING, "test_leading_errors")],
     "16 Euler on v minus DDIM is O(h^2), never zero": [(HERE, "test_euler_on_v_is_no_ddim")],
 }
@@ -89,6 +93,50 @@ def test_ddim_is_not_exact_on_a_gaussian():
     flow = ok.ProbabilityFlow(VP(), ok.GaussianMixture(numbers([0.7]), numbers(0.5), numbers(1.0)), "noise")
     exact = ok.reference(flow, numbers([1.0]), 0.1, t_start=0.8).x
     assert (ok.solve(flow, numbers([1.0]), "ddim", numbers(0.8, 0.1)) - exact).abs().max() > 1e-2
+
+
+# ------------------------------------------------------------ 11
+
+UNEVEN = numbers(0.9, 0.62, 0.51, 0.33, 0.2, 0.16)
+PHASE = {"psld": ok.PSLD(), "damped": ok.PSLD(Gamma=0.5, nu=2.5), "cld": ok.CLD()}
+
+
+@pytest.mark.parametrize("process", PHASE.values(), ids=PHASE)
+@pytest.mark.parametrize("name, steps_of", [("roba", "rse"), ("noba", "nse"), ("robab", "rvv")])
+def test_reduced_oba_without_noise_is_reduced_symplectic_euler(process, name, steps_of):
+    modes = ok.GaussianMixture(numbers([-1.0], [1.2]), numbers(0.4, 0.5), numbers(0.4, 0.6))
+    u = torch.randn(4, 2, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    sde = ok.ReverseSDE(process, modes, eta=0.0, prediction="score")
+    expected = ok.solve(sde.flow, u, steps_of, UNEVEN)
+    for noise in (torch.zeros_like(u), torch.ones_like(u)):  # without eta draws do not count
+        found = ok.solve(sde, u, name, UNEVEN, noise=lambda k, z=noise: z)
+        assert (found - expected).abs().max() < 1e-14 * expected.abs().max()
+    assert ok.same(ok.plan(name, sde, UNEVEN), ok.plan(steps_of, sde.flow, UNEVEN))
+    loud = ok.ReverseSDE(process, modes, prediction="score")
+    assert (ok.solve(loud, u, name, UNEVEN, noise=lambda k: 0 * u) - expected).abs().max() > 1e-2
+
+
+# ------------------------------------------------------------ 12
+
+
+def drift_from_equilibrium(process, name, steps, eta=1.0):
+    """How far N(0, diag(1, M)) is carried by a plan whose score is that law's own."""
+    variances = numbers(*process.equilibrium_variances)
+    sde = ok.ReverseSDE(process, lambda u, t: -u / variances[:, None], eta=eta, prediction="score")
+    plan = ok.plan(name, sde, torch.linspace(1.0, 1e-3, steps + 1, dtype=torch.float64))
+    law = torch.zeros(2, dtype=torch.float64), torch.diag(variances)
+    return distance(pushed(plan, sde.model, (2, 1), law), law)
+
+
+@pytest.mark.parametrize("process", PHASE.values(), ids=PHASE)
+def test_who_keeps_the_equilibrium(process):
+    """The kick of SSCS, G G^T (s + Q^-1 u), vanishes; Euler-Maruyama and ROBA err by O(h)."""
+    for eta in (0.0, 0.5, 1.0):
+        for name in ("sscs", "sscs-midpoint"):
+            assert max(drift_from_equilibrium(process, name, steps, eta) for steps in (1, 7, 64)) < 1e-13
+    for name in ("euler-maruyama", "roba"):
+        errors = [drift_from_equilibrium(process, name, steps) for steps in (128, 256)]
+        assert errors[1] > 1e-3 and math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.2)
 
 
 # ------------------------------------------------------------ 16
