@@ -52,7 +52,7 @@ def test_cells_of_the_notebook(tmp_path, monkeypatch):
             exec(compile("".join(cell["source"]), "first_steps.ipynb", "exec"), names)
 
 
-ROOMS = "exceptions operators expressions algebra processes targets fields grids methods engine plan".split()
+ROOMS = "exceptions operators expressions algebra processes targets fields noise grids methods engine plan".split()
 ROOMS += ["interop", "trace", "solve"]
 ASKED_FOR = {("algebra", "methods"), ("fields", "methods"), ("fields", "solve")}
 """Rooms above that are looked into inside a function: names and files of methods, and references of problems."""
