@@ -1,7 +1,5 @@
 """The named targets are the ones of the literature."""
 
-import doctest
-import importlib
 import math
 import pickle
 
@@ -74,10 +72,3 @@ def test_digits_mixture_is_a_model_of_the_digits():
     # better than one Gaussian with the moments of the data, by the likelihood of the data
     single = targets.Gaussian(data.mean, data.covariance + 0.1**2 * torch.eye(64, dtype=torch.float64))
     assert model.log_density(data.means).mean() > single.log_density(data.means).mean()
-
-
-@pytest.mark.parametrize("module", ["covariances", "mixture", "empirical", "examples"])
-def test_docstrings_run(module):
-    loaded = importlib.import_module(f"odekit.targets.{module}")
-    result = doctest.testmod(loaded, extraglobs={"torch": torch, "GaussianMixture": targets.GaussianMixture})
-    assert result.attempted and not result.failed
