@@ -7,7 +7,7 @@ from typing import Any
 
 from odekit.algebra.derive.source import filled, imports_of
 from odekit.algebra.derive.source_classical import CALL, STEP, Written, joined, named, reaching, table
-from odekit.algebra.derive.source_exponential import FLOW, STARTED, STRAIGHT, TOLD, starting_straight
+from odekit.algebra.derive.source_exponential import FLOW, STARTED, STRAIGHT, TOLD, scales, starting_straight
 from odekit.exceptions import MethodError
 
 CLOCKS = {
@@ -51,11 +51,7 @@ SAMPLE = '''
 def sample(model, x, times, alpha, sigma<inverse>):
     """x at times[-1] from x at times[0]; model(x, t) predicts the <prediction>."""
 
-    def scale(t):
-        return <scale>
-
-    def tau(t):
-        return <tau>
+<scales>
 
     def logsnr(t):
         return math.log(alpha(t) / sigma(t))
@@ -121,7 +117,7 @@ def _in_time(fields: Mapping[str, Any]) -> Written:
 
 
 def _on_the_flow(fields: Mapping[str, Any], prediction: str, clock: str, lumped: bool) -> Written:
-    starter, straight = _starter(fields), STRAIGHT[prediction]
+    starter = _starter(fields)
     start, inside = starting_straight(starter, prediction) if starter else ("", False)
     inverse = ", time_at_logsnr" if inside or (clock == "t" and not lumped) else ""
     if lumped:
@@ -130,13 +126,12 @@ def _on_the_flow(fields: Mapping[str, Any], prediction: str, clock: str, lumped:
         weigh = filled(LUMPED, stations=stations, end="n + 1" if index else _of_time(clock, "t"))
     else:
         values = CLOCKS[clock].format("values")
-        weigh = filled(INTERPOLATING, rate=straight["rate"], values=values, station=_of_time(clock, "node"))
+        weigh = filled(INTERPOLATING, rate=STRAIGHT[prediction]["rate"], values=values, station=_of_time(clock, "node"))
     main = filled(
         SAMPLE,
         inverse=inverse,
         prediction=prediction,
-        scale=straight["scale"],
-        tau=straight["tau"],
+        scales=scales(prediction),
         start=start,
         started=filled(STARTED, arguments="x, s, t, outputs[0]") if starter else "",
         count=_count(fields),

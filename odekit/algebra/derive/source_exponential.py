@@ -219,6 +219,11 @@ def integrate(g, t, u, L):
 '''
 
 
+def scales(prediction: str) -> str:
+    """The functions `scale` and `tau` of a prediction's straight coordinates, inside `sample`."""
+    return filled(SCALES, scale=STRAIGHT[prediction]["scale"], tau=STRAIGHT[prediction]["tau"])
+
+
 def starting_straight(tableau: Any, prediction: str) -> tuple[str, bool]:
     """`start`, one step of a tableau in straight coordinates, and whether it asks for a time between the nodes."""
     inside = any(c not in ("0", "1") for c in tableau.c[: reaching(tableau)])
@@ -261,7 +266,7 @@ def multistep(fields: Mapping[str, Any]) -> Written:
     if start != "rising":
         tableau = files.get(start)
         step, inside = starting_straight(tableau, prediction)
-        step = "\n" + filled(SCALES, **{key: STRAIGHT[prediction][key] for key in ("scale", "tau")}) + "\n" + step
+        step = f"\n{scales(prediction)}\n{step}"
         parts.append(table(tableau, reaching(tableau), "_START"))
     inverse = ", time_at_logsnr" if inside else ""
     main = filled(
