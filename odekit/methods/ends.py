@@ -53,7 +53,7 @@ class Ended(Method):
             setattr(self, name, getattr(base, name))
         if not base.is_plannable:
             self.plannable_variant = getattr(base, "plannable_variant", "its base does")
-        self.order = capped(base.order, last)
+        self.order, self.draws = capped(base.order, last), getattr(base, "draws", 0)
 
     @property
     def evaluations(self) -> int:

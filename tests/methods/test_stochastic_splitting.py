@@ -142,6 +142,16 @@ def test_euler_maruyama_on_a_scalar_process():
         assert (found - expected).abs().max() < 1e-13 * expected.abs().max()
 
 
+def test_a_last_step_that_denoises():
+    """One evaluation more, at the end, and no noise behind it."""
+    sde, x = ok.ReverseSDE(ok.VP(), MODES), states()[:, 0]
+    found = [ok.solve(sde, x, "euler-maruyama", UNEVEN, seed=3, eager=e, last="denoise") for e in (False, True)]
+    noisy, t = ok.solve(sde, x, "euler-maruyama", UNEVEN, seed=3), float(UNEVEN[-1])
+    expected = MODES.denoiser(noisy, ok.VP().alpha(t), ok.VP().sigma(t))
+    for one in found:
+        torch.testing.assert_close(one, expected, rtol=1e-12, atol=1e-13)
+
+
 # ------------------------------------------------------------ time-varying beta
 
 
