@@ -340,7 +340,8 @@ def _root(value: Any) -> Any:
     if not _all(value >= 0):
         raise OperatorError("a negative variance has no factor; expected a positive semi-definite operator")
     if isinstance(value, torch.Tensor):
-        return value.sqrt()
+        there = value > 0  # a variable without noise has a deviation of zero, with a gradient of zero
+        return torch.where(there, torch.where(there, value, 1.0).sqrt(), 0 * value)
     import mpmath
 
     if isinstance(value, np.ndarray):

@@ -315,9 +315,11 @@ def test_fifty_digits():
     assert ok.same(ok.plan("sscs", sde_of(), UNEVEN), exact)
 
 
-@pytest.mark.parametrize("name", ["roba", "euler-maruyama"])
-def test_a_state_keeps_its_dtype_and_gradients_reach_the_grid(name):
-    sde, u = sde_of(), states()
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+@pytest.mark.parametrize("name", ["roba", "sscs", "euler-maruyama"])
+def test_a_state_keeps_its_dtype_and_gradients_reach_the_grid(name, eta):
+    """On CLD the position has no noise of its own, with eta = 0 nothing has."""
+    sde, u = sde_of(ok.CLD(), eta=eta), states()
     assert ok.solve(sde, u.float(), name, UNEVEN, seed=1).dtype == torch.float32
     grid = UNEVEN.clone().requires_grad_()
     ok.solve(sde, u, name, grid, seed=1).square().sum().backward()
