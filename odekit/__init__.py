@@ -3,6 +3,7 @@
 from odekit import grids, methods, processes, targets
 from odekit.exceptions import OdekitError
 from odekit.fields import ProbabilityFlow, ReverseSDE, SplitField, VectorField, problems
+from odekit.fields.preconditioned import Preconditioned
 from odekit.fields.predictions import Prediction
 from odekit.grids import grid
 from odekit.plan import Plan, plan, same
@@ -15,7 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Blurring", "CLD", "Cosine", "DiscreteVP", "EDM", "Empirical", "Gaussian", "GaussianMixture", "LinearSDE",
-    "OdekitError", "PSLD", "Plan", "Prediction", "ProbabilityFlow", "RectifiedFlow", "ReverseSDE", "Solution",
-    "SplitField", "SubVP", "VE", "VP", "VectorField", "grid", "grids", "methods", "plan", "problems", "processes",
-    "reference", "same", "solve", "targets", "trace",
+    "OdekitError", "PSLD", "Plan", "Preconditioned", "Prediction", "ProbabilityFlow", "RectifiedFlow", "ReverseSDE",
+    "Solution", "SplitField", "SubVP", "VE", "VP", "VectorField", "grid", "grids", "methods", "plan", "problems",
+    "processes", "reference", "same", "solve", "targets", "trace",
 ]  # fmt: skip

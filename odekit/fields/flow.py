@@ -14,6 +14,7 @@ from odekit.fields.operator_predictions import (
     OperatorPrediction,
     semilinear,
 )
+from odekit.fields.preconditioned import Preconditioned
 from odekit.fields.predictions import Prediction
 
 
@@ -24,7 +25,8 @@ class ProbabilityFlow:
     0-d float64 tensor in the process's time, that returns ``prediction``. ``flow.model`` is that model;
     ``flow(x, t)`` is dx/dt.
     On a process whose coefficients are operators (phase space, blurring) the predictions are "r-noise", "l-noise",
-    "score" and "velocity", and states are the process's: (B, 2, *shape), or components in the DCT basis.
+    "score", "velocity" and "edm", or a `Preconditioned` for data of another variance, and states are the process's:
+    (B, 2, *shape), or components in the DCT basis.
     Source: Song et al. 2021 (arXiv 2011.13456), eq. 13.
 
     >>> import odekit as ok
@@ -42,7 +44,7 @@ class ProbabilityFlow:
             raise PredictionError(
                 f"a flow needs a target with a score or a model(x, t); got {type(target_or_model).__name__}"
             )
-        self._prediction = prediction_on(process, prediction)
+        self._given, self._prediction = prediction, prediction_on(process, prediction)
         exact = TargetModel if is_isotropic(process) else MatrixModel
         self.model: Callable = exact(process, self.target, self._prediction) if self.target else target_or_model
         self.shape = getattr(getattr(self.model, "marginals", self.target), "shape", ())
@@ -52,7 +54,8 @@ class ProbabilityFlow:
         """The prediction that ``model`` returns: its name, or the `Prediction` itself if it is the user's."""
         named = (predictions.PREDICTIONS, predictions.FRAMES, OPERATOR_PREDICTIONS)
         known = any(self._prediction == rows.get(self._prediction.name) for rows in named)
-        return self._prediction.name if known else self._prediction
+        given = self._given if isinstance(self._given, Preconditioned) else self._prediction
+        return self._prediction.name if known else given
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
         """dx/dt at states x (B, *shape) and process time t."""

@@ -15,11 +15,13 @@ eq. 7, for C_skip.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from odekit.exceptions import OperatorError, PredictionError
+from odekit.fields.preconditioned import Coefficients, Preconditioned
 from odekit.operators import Operator, Scalar, identity
 
 
@@ -66,6 +68,12 @@ def _noise(name: str, kind: str) -> OperatorPrediction:
     )
 
 
+@functools.cache  # predictions are the same where their functions are
+def _preconditioned(prediction: Preconditioned) -> OperatorPrediction:
+    found = Coefficients(prediction.data_variance)
+    return OperatorPrediction(prediction.name, found.out, found.into, found.skip, found.propagator)
+
+
 VELOCITY = OperatorPrediction("velocity", out=lambda process, t: -2 * process.diffusion(t).inverse())
 """N = x': all of the flow, so that A = 0 and B = 1; where G G^T is singular, as in phase space, no score follows."""
 
@@ -74,6 +82,7 @@ OPERATOR_PREDICTIONS = {
     "score": OperatorPrediction("score", out=lambda process, t: identity, into=lambda process, t: identity),
     "r-noise": _noise("r-noise", "R"),
     "l-noise": _noise("l-noise", "L"),
+    "edm": _preconditioned(Preconditioned()),
 }
 
 
@@ -81,9 +90,17 @@ def operator_prediction(prediction: Any, process: Any) -> OperatorPrediction:
     """What a prediction, by its name, is on a process whose coefficients are operators."""
     if isinstance(prediction, OperatorPrediction):
         return prediction
+    if isinstance(prediction, Preconditioned):
+        Coefficients(prediction.data_variance).check(process)
+        return _preconditioned(prediction)
     if prediction.name not in OPERATOR_PREDICTIONS:
         known = ", ".join(OPERATOR_PREDICTIONS)
         raise PredictionError(f"{process!r} has no prediction {prediction.name!r}; its predictions: {known}")
+    if not prediction.is_named:
+        raise PredictionError(
+            f"the prediction {prediction.name!r} of your own is stated in alpha and sigma, the coefficients of"
+            f" {process!r:.60} are operators: expected a name, an OperatorPrediction or Preconditioned(data_variance)"
+        )
     return OPERATOR_PREDICTIONS[prediction.name]
 
 

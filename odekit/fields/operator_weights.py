@@ -17,13 +17,16 @@ Source: Zhang, Tao & Chen 2023 (gDDIM, arXiv 2206.05564), eqs. 19-21; primitive 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 from odekit.exceptions import MethodError
 from odekit.fields.coordinates import Instant
 from odekit.fields.matrix import Acting, MatrixCoordinates
-from odekit.operators import Operator
-from odekit.processes.propagate import propagated
+from odekit.operators import Block, Operator
+from odekit.processes.propagate import propagate, propagated
 
 
 def ratio(f: MatrixCoordinates, to: Instant, at: Instant) -> Acting:
@@ -63,6 +66,35 @@ def propagator(f: MatrixCoordinates, s: Any, t: Any) -> Operator:
     if prediction.skip is None:
         return f.process.transition(s, t)
     return propagated(lambda r: prediction.semilinear(f.process, r)[0], s, t)
+
+
+def moments(f: MatrixCoordinates, to: Instant, at: Instant, functions: Sequence[Callable[[Instant], Any]]) -> list:
+    """int Psi_A(to, r) B_r g(r) dr over the step for each function g of an instant, a number there."""
+    s, t = to.time, at.time
+
+    def integral(r: Any, weigh: Any) -> list[Operator]:
+        forcing = propagator(f, s, r) @ f.prediction.semilinear(f.process, r)[1]
+        return [weigh(g(Instant(r)) * forcing) for g in functions]
+
+    return [Acting(moment) for moment in _quadrature(f, s, t, integral)]
+
+
+def collocated(linear: Callable, forcing: Callable, to: Any, at: Any) -> tuple[Block, Block]:
+    """P and W of y_s = P y_t + W N for y' = A(t) y + B(t) N with N held, `linear` and `forcing` the blocks A and B.
+
+    Both are blocks of the flow of (y, N)' = [[A, B], [0, 0]] (y, N), so that neither is taken for an exponential of an
+    integral. Times are floats or float64 tensors; raises OdekitError for others.
+    """
+    to, at = torch.broadcast_tensors(*(torch.as_tensor(t, dtype=torch.float64) for t in (to, at)))
+
+    def system(times: torch.Tensor) -> torch.Tensor:
+        t = times.flatten()
+        above = torch.cat([linear(t).value.expand(len(t), -1, -1), forcing(t).value.expand(len(t), -1, -1)], 2)
+        return torch.cat([above, 0 * above], 1).reshape(*times.shape, above.shape[2], above.shape[2])
+
+    flow = propagate(system, to, at)
+    n = flow.shape[-1] // 2
+    return Block(flow[..., :n, :n]), Block(flow[..., :n, n:])
 
 
 def _remaining(f: MatrixCoordinates, s: Any, r: Any) -> Operator:

@@ -18,6 +18,7 @@ from typing import Any
 from odekit.exceptions import PredictionError, unknown
 from odekit.expressions import field_of, parse
 from odekit.fields.operator_predictions import OperatorPrediction
+from odekit.fields.preconditioned import Preconditioned
 
 SYMBOLS = ("alpha", "sigma", "alpha_rate", "sigma_rate")
 
@@ -77,6 +78,11 @@ class Prediction:
     def evaluate(self, what: str, process, t) -> tuple:
         """Numbers at time t (any number kind): ``what`` is "weights", "semilinear" or "scale"."""
         return _compiled(self, what)(*(getattr(process, s)(t) for s in SYMBOLS))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is the one that its name stands for."""
+        return (PREDICTIONS | FRAMES).get(self.name) == self
 
     def latex(self) -> str:
         """N and its flow, as a paper would print them."""
@@ -158,9 +164,9 @@ FRAMES = {name: Prediction(name, Q="-sigma", scale="alpha") for name in ("r-nois
 """The noise in the frame of a factor of the covariance; where coefficients are numbers each of them is the noise."""
 
 
-def prediction(name: str | Prediction | OperatorPrediction) -> Prediction | OperatorPrediction:
-    """The prediction called ``name``; a `Prediction` passes through."""
-    if isinstance(name, Prediction | OperatorPrediction):
+def prediction(name: Any) -> Prediction | OperatorPrediction | Preconditioned:
+    """The prediction called ``name``; a `Prediction` passes through, of numbers, of operators or of either."""
+    if isinstance(name, Prediction | OperatorPrediction | Preconditioned):
         return name
     known = PREDICTIONS | FRAMES
     if name not in known:
@@ -168,9 +174,11 @@ def prediction(name: str | Prediction | OperatorPrediction) -> Prediction | Oper
     return known[name]
 
 
-def scalar_prediction(name: str | Prediction | OperatorPrediction, process: Any) -> Prediction:
+def scalar_prediction(name: Any, process: Any) -> Prediction:
     """The prediction called ``name`` on a process whose coefficients are numbers; one of operators is refused."""
     found = prediction(name)
+    if isinstance(found, Preconditioned):
+        return edm(found.deviation)
     if isinstance(found, OperatorPrediction):
         raise PredictionError(
             f"the prediction {found.name!r} has operators for coefficients, those of {process!r:.60} are numbers:"

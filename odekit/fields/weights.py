@@ -78,6 +78,8 @@ def moments(f: Coordinates, to: Instant, at: Instant, functions: Sequence[Callab
 
     Integrated in the log-SNR; in time for the velocity, and in the straight clock where the log-SNR is infinite.
     """
+    if isinstance(f, MatrixCoordinates) and f.prediction.name != "velocity":
+        return operator_weights.moments(f, to, at, functions)
     straight = f.prediction.name == "velocity" or (f.prediction.name in CLOSED and not _has_ends(f, to, at))
     own = (CLOSED[f.prediction.name] or "t") if straight else "logsnr"
     start, end = f.clock(at, own), f.clock(to, own)

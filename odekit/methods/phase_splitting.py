@@ -40,7 +40,7 @@ def kept(variable: str, like: Any) -> Acting:
 def require_phase_space(name: str, field: Any) -> None:
     """Raises MethodError for a field whose states have no momentum."""
     process = field.process
-    if getattr(process, "carrier", None) != "block":
+    if getattr(process, "carrier", None) != "block" or getattr(process, "channels", 2) != 2:
         shown = repr(field) if process is None else repr(process)
         raise MethodError(
             f"{name} moves position and momentum in turn, 2x2 blocks on states (B, 2, *shape); {shown:.60} has neither:"
