@@ -14,6 +14,7 @@ from analysis.order import EPS
 from analysis.problems import BATCH, Case
 from odekit.exceptions import DivergenceError, OdekitError
 from odekit.fields.matrix import is_isotropic
+from odekit.fields.mixtures import excitation, time_at_logsnr
 
 LONGEST = 9  # states that are kept at once: what the formulas of the catalogue look back to, and one step more
 FINEST = 1024  # steps of an eighth-order method: where these are not enough, the problem is none for high orders
@@ -197,8 +198,7 @@ def exact_problem(case: Case) -> ExactProblem:
     }
     exact = flow_problem(flow, t_start, t_end, case.grid, case.batch, case.seed, about)
     exact.share = case.share
-    if is_isotropic(process):  # elsewhere the trees that a mixture excites have not been counted
-        exact.excitation = ok.problems.get(case.problem).excitation
+    exact.excitation = excitation(case.problem, process)
     return exact
 
 
@@ -265,21 +265,3 @@ def flow_problem(
     if not isotropic:  # where the velocity needs no factor of the covariance
         exact.yardstick = ok.ProbabilityFlow(process, target, prediction="velocity")
     return exact
-
-
-def time_at_logsnr(process: Any, logsnr: float) -> float:
-    """When the log-SNR of a process has a value; of the position in phase space, of the lowest frequency in blurring.
-
-    >>> import odekit as ok
-    >>> round(time_at_logsnr(ok.CLD(), 0.0), 4)
-    0.1504
-    """
-    if is_isotropic(process):
-        return float(process.time_at_logsnr(logsnr))
-    from scipy.optimize import brentq
-
-    def excess(t: float) -> float:
-        mean, variance = (operator.value.reshape(-1)[0].item() for operator in (process.mean(t), process.covariance(t)))
-        return math.log(mean) - math.log(variance) / 2 - logsnr
-
-    return brentq(excess, process.t_min, process.t_max, xtol=1e-14)

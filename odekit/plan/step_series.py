@@ -59,7 +59,7 @@ class StepSeries:
 
     >>> from odekit.methods import get
     >>> step = StepSeries(get("lambda-ddim-1", rate=0.0), samples("block")[0], ("",))
-    >>> abs(step.a[1] - step.letters["L"]).max() < 1e-10
+    >>> bool(abs(step.a[1] - step.letters["L"]).max() < 1e-10)
     True
     """
 

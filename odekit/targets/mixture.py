@@ -109,7 +109,7 @@ class GaussianMixture:
 
     def log_density(self, x: Tensor, alpha: Number = 1.0, sigma: Number = 0.0) -> Tensor:
         """Log-density (B,) of `alpha x_0 + sigma eps` at states x (B, *shape)."""
-        flat, alpha, sigma = self._flat(x), _settled(alpha), _settled(sigma)
+        flat, alpha, sigma = self._flat(x), settled(alpha), settled(sigma)
         if self._by_products(flat):
             result = products.evaluation(self, alpha, sigma, (0.0, 1.0, 0.0), flat).log_density(flat)
         else:
@@ -131,12 +131,12 @@ class GaussianMixture:
 
     def noise(self, x: Tensor, alpha: Number, sigma: Number) -> Tensor:
         """Posterior mean of the noise, E[eps | x] = -sigma score, (B, *shape), at states x (B, *shape)."""
-        sigma = _settled(sigma)
+        sigma = settled(sigma)
         return self._combine(x, alpha, sigma, (0.0, -sigma, 0.0))
 
     def score_jvp(self, x: Tensor, v: Tensor, alpha: Number, sigma: Number) -> Tensor:
         """Jacobian of the score at x (B, *shape), times v (B, *shape): the Hessian of the log-density, symmetric."""
-        flat, direction, alpha, sigma = self._flat(x), self._flat(v), _settled(alpha), _settled(sigma)
+        flat, direction, alpha, sigma = self._flat(x), self._flat(v), settled(alpha), settled(sigma)
         if flat.shape != direction.shape:
             raise TargetError(f"x and v must have one shape, got {tuple(x.shape)} and {tuple(v.shape)}")
         direction = direction.to(flat.dtype)
@@ -218,7 +218,7 @@ class GaussianMixture:
         return self.covariances.separable and len(self.means) > 1 and not self._exact(x)
 
     def _combine(self, x: Tensor, alpha: Number, sigma: Number, weights: tuple[Number, Number, Number]) -> Tensor:
-        flat, alpha, sigma = self._flat(x), _settled(alpha), _settled(sigma)
+        flat, alpha, sigma = self._flat(x), settled(alpha), settled(sigma)
         if self._by_products(flat):
             result = products.evaluation(self, alpha, sigma, weights, flat)(flat)
         else:
@@ -310,8 +310,8 @@ def _check_noise(alpha: float, sigma: float) -> None:
         )
 
 
-def _settled(number: Number) -> Number:
-    """A float, unless some transform (reverse, forward or functional) is following the number."""
+def settled(number: Number) -> Number:
+    """A float, unless some transform (reverse, forward or functional) is following the number: then the number."""
     if not isinstance(number, Tensor):
         return number
     followed = number.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(number)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..exceptions import TargetError
-from .mixture import GaussianMixture
+from .mixture import GaussianMixture, settled
 
 
 class AtTime:
@@ -105,9 +105,8 @@ class SeenThrough:
 
     def at(self, t: Any) -> AtTime:
         """The law at time t, its tables ready: `.score(u)`, `.score_jvp(u, v)`, `.denoiser(u)`, `.log_density(u)`."""
-        if isinstance(t, Tensor) and t.requires_grad:
-            return self.law(self, t)
-        return self._kept(float(t))
+        t = settled(t)
+        return self.law(self, t) if isinstance(t, Tensor) else self._kept(float(t))
 
     def prepare(self, times: Any) -> Callable[[int, Tensor], Tensor]:
         """Bind the scores to a plan's times: `call(k, u)` is the score at times[k], its tables kept from then on."""
