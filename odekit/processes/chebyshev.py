@@ -11,6 +11,7 @@ import torch
 
 POINTS = 24
 TOLERANCE = 1e-13  # of the last coefficients, relative to the panel's largest
+STALLED = 1e-11  # below: what halving does not improve is rounding
 NARROWEST = 2.0**-12  # of the interval; narrower panels are kept as they are: their tail is rounding
 
 
@@ -59,28 +60,45 @@ class Antiderivative:
 class Interpolant:
     """A vector-valued function tabulated on [low, high]: panels of one width, halved until all of them converge.
 
-    `f` maps increasing times (n,), a float64 tensor, to values (n, k): it sees them at once, so that it may march.
+    A component has converged when its last coefficients are rounding beside its largest, or beside what ``units`` makes
+    of the largest ones of all (panels, k); or when halving no longer helps, for `f` has rounding of that size. `f` maps
+    increasing times (n,), a float64 tensor, to values (n, k): it sees them at once, so that it may march.
 
     >>> table = Interpolant(lambda x: torch.stack([x.sin(), x.cos()], 1), 0.0, 3.0)
     >>> table(torch.tensor([0.0, 1.5])).shape
     torch.Size([2, 2])
     """
 
-    def __init__(self, f: Callable[[torch.Tensor], torch.Tensor], low: float, high: float):
+    def __init__(
+        self,
+        f: Callable[[torch.Tensor], torch.Tensor],
+        low: float,
+        high: float,
+        units: Callable[[torch.Tensor], torch.Tensor] = lambda sizes: sizes,
+    ):
         nodes, transform = _rule()
+        before = math.inf
         for count in (32, 64, 128, 256, 512):
             edges = torch.linspace(low, high, count + 1, dtype=torch.float64)
             middle, half = (edges[1:] + edges[:-1]) / 2, (high - low) / (2 * count)
             values = f((middle.unsqueeze(1) + half * nodes.flip(0)).flatten()).reshape(count, POINTS, -1).flip(1)
             self.series = torch.einsum("cj,pjk->pkc", transform, values)
-            if bool((self.series[..., -3:].abs().amax(2) <= TOLERANCE * self.series.abs().amax(2)).all()):
+            tails, sizes = self.series[..., -3:].abs().amax(2), self.series.abs().amax(2)
+            tail = (tails / units(sizes).clamp(min=1e-300)).max().item()
+            if tail <= TOLERANCE or before / 4 < tail < STALLED:
                 break
+            before = tail
         self.low, self.width = low, 2 * half
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         panel = ((x.detach() - self.low) / self.width).floor().clamp(0, len(self.series) - 1)
         left = self.low + self.width * panel
         return _clenshaw(self.series[panel.long()], (2 * (x - left) / self.width - 1).unsqueeze(-1))
+
+
+def together(sizes: torch.Tensor) -> torch.Tensor:
+    """The unit of components that make one matrix: the largest of all."""
+    return sizes.amax(-1, keepdim=True).expand_as(sizes)
 
 
 @functools.cache

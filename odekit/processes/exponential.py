@@ -31,12 +31,14 @@ def exponential(B: Any) -> Any:
     rest = B - mean * eye
     size = rest.detach().abs().sum(-2).max().item() if rest.numel() else 0.0
     squarings = max(0, math.ceil(math.log2(2 * size))) if size > 0 else 0
-    powers = [eye, rest / 2.0**squarings]
-    for _ in range(2):
-        powers.append(powers[-1] @ powers[1])
-    fourth, total = powers[2] @ powers[2], 0 * rest
-    for start in range(DEGREE - 3, -1, -4):
-        total = total @ fourth + sum(power / math.factorial(start + k) for k, power in enumerate(powers))
+    first = rest * 2.0**-squarings
+    second = first @ first
+    third, fourth, total = second @ first, second @ second, None
+    for k in range(DEGREE - 3, -1, -4):
+        part = torch.add(eye / math.factorial(k), first, alpha=1 / math.factorial(k + 1))
+        part = torch.add(part, second, alpha=1 / math.factorial(k + 2))
+        part = torch.add(part, third, alpha=1 / math.factorial(k + 3))
+        total = part if total is None else total @ fourth + part
     for _ in range(squarings):
         total = total @ total
     return torch.exp(mean) * total

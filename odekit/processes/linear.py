@@ -13,7 +13,7 @@ import torch
 
 from ..exceptions import OdekitError
 from ..expressions import FLOAT64, exact_value
-from .chebyshev import Interpolant
+from .chebyshev import Interpolant, together
 from .entries import Entries, Words, as_matrix, as_rows
 from .exponential import exponential
 from .matrix import EARLIEST, MatrixProcess
@@ -85,6 +85,10 @@ class LinearSDE(MatrixProcess):
         if len(symbols) > 1:
             listed = ", ".join(map(str, symbols))
             raise OdekitError(f"LinearSDE: F and G contain {listed}; expected numbers and one symbol, the time")
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.parameters.items())  # a SymPy repr takes lines
+        return f"{type(self).__name__}({shown})"
 
     @property
     def initial_variances(self) -> tuple[Any, ...]:
@@ -199,8 +203,15 @@ class LinearSDE(MatrixProcess):
             psi, noise = (torch.cat(states).flatten(1) for states in found)
             return torch.cat([psi, noise[:, :-1]], 1)
 
+        def units(sizes: torch.Tensor) -> torch.Tensor:
+            """Of Psi its largest entry, of the noise products of standard deviations."""
+            psi, noise = sizes[:, : self.channels**2], sizes[:, self.channels**2 :]
+            variances = [noise[:, k] for k, (i, j) in enumerate(_triangle(self.channels)) if i == j]
+            products = [(variances[i] * variances[j]).sqrt() for i, j in _triangle(self.channels)]
+            return torch.cat([together(psi), torch.stack(products, 1)], 1)
+
         with torch.no_grad():
-            return Interpolant(march, math.log(EARLIEST * self.t_max), math.log(self.t_max))
+            return Interpolant(march, math.log(EARLIEST * self.t_max), math.log(self.t_max), units)
 
     def _lyapunov(self, t: torch.Tensor) -> torch.Tensor:
         """The matrix of W' = F W + W F^T + G G^T on (lower triangle of W, 1)."""
