@@ -141,8 +141,6 @@ class Plan:
             return call
         times = self.times if torch.is_tensor(self.times) else torch.tensor(self.times.astype(float))
         moments = (times if differentiable else times.detach()).unbind()
-        if len(self.form) == 2:  # the engine may hold channels first; a model that is not ours may want plain memory
-            return lambda k, y: model(y.contiguous(), moments[k])
         return lambda k, y: model(y, moments[k])
 
     def _diagnose(self, call: Callable, start: list[torch.Tensor], noise) -> None:

@@ -62,7 +62,7 @@ class TestRunning:
         flow, grid, _ = problem("cld")
         plan = ok.plan("gddim-2", flow, grid)
         random = torch.Generator().manual_seed(0)
-        for shape in ((3, 2), (3, 2, 1), (2, 2, 4, 5), (engine.SMALL, 2, 2), (3, 2, engine.WIDE)):
+        for shape in ((3, 2), (3, 2, 1), (2, 2, 4, 5), (2**13, 2, 2), (3, 2, engine.channels.WIDE)):
             u = torch.randn(shape, generator=random, dtype=torch.float64)
             seen = []
 
