@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from phase_space_flows import numbers
 
 import odekit as ok
 from analysis.weak import distance, pushed
@@ -15,6 +16,7 @@ from odekit.processes import VP
 TESTS = Path(__file__).parent.parent
 PROCESS, SCORES = "processes/test_matrix_phase_space.py", "targets/test_matrix_scores.py"
 GDDIM, SPLITTING, HERE = "methods/test_gddim.py", "methods/test_phase_splitting.py", "methods/" + Path(__file__).name
+LAWS = "methods/test_phase_splitting_identities.py"
 
 IDENTITIES = {
     "1 exp(b F), F Q + Q F^T + D = 0, Sigma_t": [
@@ -30,19 +32,19 @@ IDENTITIES = {
         (SCORES, "test_r_noise_is_constant_on_paths_of_a_point"),
         (GDDIM, "test_exact_in_one_step_and_in_several_with_r"),
         (GDDIM, "test_not_with_l"),
-        (SPLITTING, "test_a_point_is_reached_in_one_step_in_the_frame_of_r"),
+        (LAWS, "test_a_point_is_reached_in_one_step_in_the_frame_of_r"),
     ],
     "4 scalar VP: L = R, DDIM exact on a point": [(HERE, "test_ddim_is_exact_on_a_point")],
     "5 a Gaussian: C_skip = -S^-1, exact in one step": [
         (SCORES, "test_gaussian_data_flow_in_one_step"),
-        (SPLITTING, "test_a_gaussian_is_reached_in_one_step_with_its_own_score_taken_out"),
+        (LAWS, "test_a_gaussian_is_reached_in_one_step_with_its_own_score_taken_out"),
     ],
-    "6 CSE(0) = lambda-DDIM(0)": [(SPLITTING, "test_what_coincides_at_rate_zero")],
-    "7 lambda-DDIM-I(0) = II(0)": [(SPLITTING, "test_what_coincides_at_rate_zero")],
-    "8 B = F: P = 1, Euler up to quadrature": [(SPLITTING, "test_b_equal_to_the_drift_is_euler_up_to_quadrature")],
-    "9 Gamma = 0: NVV = RVV, RSE = NSE": [(SPLITTING, "test_without_noise_on_positions_reuse_costs_nothing")],
+    "6 CSE(0) = lambda-DDIM(0)": [(LAWS, "test_what_coincides_at_rate_zero")],
+    "7 lambda-DDIM-I(0) = II(0)": [(LAWS, "test_what_coincides_at_rate_zero")],
+    "8 B = F: P = 1, Euler up to quadrature": [(LAWS, "test_b_equal_to_the_drift_is_euler_up_to_quadrature")],
+    "9 Gamma = 0: NVV = RVV, RSE = NSE": [(LAWS, "test_without_noise_on_positions_reuse_costs_nothing")],
     "10 an oscillator: symplectic Euler, Verlet, det = 1": [
-        (SPLITTING, "test_on_an_oscillator_they_are_the_classical_methods")
+        (LAWS, "test_on_an_oscillator_they_are_the_classical_methods")
     ],
     "11 ROBA without noise = RSE": [(HERE, "test_reduced_oba_without_noise_is_reduced_symplectic_euler")],
     "12 SSCS keeps the equilibrium, EM and ROBA do not": [(HERE, "test_who_keeps_the_equilibrium")],
@@ -55,13 +57,9 @@ IDENTITIES = {
         (GDDIM, "test_evaluations"),
         ("methods/test_stochastic_splitting.py", "test_evaluations_and_draws_a_step"),
     ],
-    "15 leading error constants": [(SPLITTING, "test_leading_errors")],
+    "15 leading error constants": [(LAWS, "test_leading_errors")],
     "16 Euler on v minus DDIM is O(h^2), never zero": [(HERE, "test_euler_on_v_is_no_ddim")],
 }
-
-
-def numbers(*values):
-    return torch.tensor(values, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("identity", IDENTITIES)
