@@ -16,6 +16,7 @@ from odekit.fields.operator_predictions import (
 )
 from odekit.fields.preconditioned import Preconditioned
 from odekit.fields.predictions import Prediction
+from odekit.targets.mixture import settled
 
 
 class ProbabilityFlow:
@@ -80,9 +81,9 @@ class TargetModel:
         self.process, self.target, self.prediction = process, target, prediction
 
     def __call__(self, x: torch.Tensor, t: object) -> torch.Tensor:
-        """N(x, t) for x of shape (B, *shape); gradients pass through t when it is a tensor that asks for them."""
-        if not (torch.is_tensor(t) and t.requires_grad):
-            t = float(t)
+        """N(x, t) for x of shape (B, *shape); derivatives of any kind pass through t where it is a tensor."""
+        t = settled(t)
+        t = t if torch.is_tensor(t) else float(t)
         alpha, sigma = self.process.alpha(t), self.process.sigma(t)
         on_x, on_score, on_denoiser = self.prediction.evaluate("weights", self.process, t)
         terms = []
