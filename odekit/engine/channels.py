@@ -192,7 +192,7 @@ def _rows(columns: list[int], table: torch.Tensor | None, settled: list, like: t
     if table is None or not columns:
         return [Row(columns, place, None, []) for place, _ in settled]
     orders = [sorted(range(len(columns)), key=sources.__getitem__) for _, sources in settled]
-    if table.ndim == 3:
+    if table.ndim == 2:  # numbers among matrices
         table = table[..., None, None] * torch.eye(like.shape[1], dtype=table.dtype)
     batch, n = _first_axes(like)
     table = table[torch.arange(len(table))[:, None], torch.tensor(orders)].to(like.device, like.dtype)
