@@ -1,6 +1,7 @@
 """What processes with matrix coefficients cost: `python tests/benchmarks/matrix.py`.
 
-Nothing here is asserted: machines differ. Shortest of several runs in milliseconds, one thread.
+Nothing here is asserted: machines differ. Shortest of several runs in milliseconds, one thread. What running costs is
+a ratio of steps of blocks and of numbers on as many numbers, with a model that costs nothing, run in turn.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sympy
 import torch
 
 import odekit as ok
+from odekit import engine
 from odekit.targets import aniso3, under
 
 STEPS = torch.linspace(1.0, 1e-3, 100, dtype=torch.float64)
@@ -25,6 +27,44 @@ def best(function: Callable[[], object], repeats: int = 7) -> float:
         function()
         runs.append(time.perf_counter() - start)
     return 1e3 * min(runs[1:])
+
+
+PAIRS = {"gddim-0": "ddim", "gddim-2": "deis-tab-2", "gddim-pece-2": "abm-3", "rse": "euler", "rvv": "heun2"}
+SHAPES = [(B, 2, d) for B in (1, 16, 1024, 65536) for d in (1, 2, 8, 64)] + [(16, 2, 3, 32, 32), (64, 2, 3, 64, 64)]
+
+
+def a_step(segments: tuple, start: torch.Tensor) -> Callable[[], tuple[float, float]]:
+    """Seconds a run of few and of many steps takes, one each call: their difference is free of what starting costs."""
+    output = torch.randn_like(start)
+
+    def run(plan: object) -> float:
+        begun = time.perf_counter()
+        engine.run(plan.segments, lambda k, y: output, [start])
+        return time.perf_counter() - begun
+
+    return lambda: tuple(run(plan) for plan in segments)
+
+
+def running(budget: float = 1.0) -> None:
+    """Cost of a step beyond the model: blocks on (B, 2, *shape) over numbers on (B, 2 * ...)."""
+    few, many = 10, 30
+    print("\nstep of blocks / step of numbers (microseconds)  " + "  ".join(f"{name:>14s}" for name in PAIRS))
+    for dtype in (torch.float64, torch.float32):
+        for shape in SHAPES:
+            cells, start = [], torch.randn(shape, dtype=dtype)
+            for names in PAIRS.items():
+                timed = []
+                for process, name, prediction in zip((ok.PSLD(), ok.VP()), names, ("r-noise", "noise"), strict=True):
+                    flow = ok.ProbabilityFlow(process, lambda x, t: x, prediction)
+                    plans = [ok.plan(name, flow, ok.grid("time-quadratic", process, n)) for n in (few, many)]
+                    timed.append(a_step(plans, start if prediction == "r-noise" else start.flatten(1)))
+                runs, end = [], time.perf_counter() + budget
+                while len(runs) < 4 or time.perf_counter() < end:
+                    runs.append([one() for one in timed])
+                best = torch.tensor(runs[1:]).amin(0)
+                blocks, numbers = ((long - short) / (many - few) * 1e6 for short, long in best.tolist())
+                cells.append(f"{blocks / numbers:5.2f} ({numbers:6.0f})")
+            print(f"{str(dtype)[6:]} {str(shape):37s}  " + "  ".join(f"{cell:>14s}" for cell in cells))
 
 
 def main() -> None:
@@ -50,3 +90,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    running()
