@@ -85,7 +85,7 @@ def as_matrix(rows: Entries) -> Any:
 def as_rows(matrices: Any) -> Entries:
     """The rows of entries of (..., n, n)."""
     n = matrices.shape[-1]
-    return tuple(tuple(matrices[..., i, j] for j in range(n)) for i in range(n))
+    return tuple(tuple(matrices[..., i, j][()] for j in range(n)) for i in range(n))  # [()]: no 0-d arrays
 
 
 def diagonal(formula: Callable[..., Any], squares: Sequence[Fraction], *times: Any) -> Diagonal:

@@ -12,6 +12,7 @@ from ..exceptions import OdekitError, OperatorError, TimeRangeError, unknown
 from ..operators import Block
 from .chebyshev import Antiderivative
 from .entries import Entries, Words, as_matrix, as_rows, block
+from .exact_table import ExactAntiderivative
 from .kinds import Mpmath, elementwise, number
 from .process import Process
 from .triangular import Rows, product, solved, transposed, triangular
@@ -19,6 +20,7 @@ from .turning import Turning
 
 Number = float | torch.Tensor | Any  # python float, float64 tensor (0-d, or a vector over steps), mpmath number
 EARLIEST = 1e-12  # of t_max: where the table of R_t begins
+WIDTH = 0.75  # of a panel of an exact table of the angle, in log t
 ROUNDING = 1e-12  # by which a grid's end may miss t_max
 REACHED = 1e-13  # of a variance: what less of it is noise of its own is rounding
 
@@ -110,12 +112,11 @@ class MatrixProcess(Process):
         """
         psi, noise = self.from_start(words, t)
         n = self.channels
-        noise = Block(as_matrix(_lower(noise, n))).factor(rounding=REACHED).value
+        noise = as_rows(Block(as_matrix(_lower(noise, n))).factor(rounding=REACHED).value)
         starts = [] if data is None else [(0, data)]
         starts += [(j, v) for j, v in enumerate(variances) if v != 0]
         rows = [
-            [psi[i][j] * v**0.5 for j, v in starts] + [noise[..., i, j] if j <= i else 0 for j in range(n)]
-            for i in range(n)
+            [psi[i][j] * v**0.5 for j, v in starts] + [noise[i][j] if j <= i else 0 for j in range(n)] for i in range(n)
         ]
         if data is not None:
             rows.append([data**0.5] + [0] * (len(rows[0]) - 1))
@@ -164,7 +165,7 @@ class MatrixProcess(Process):
         return as_rows(self._turns(t))
 
     def rotation(self, t: Number) -> Number:
-        """theta_t of R_t = L_t Q(theta_t), zero at t_max; tabulated on first use, by quadrature for mpmath numbers.
+        """theta_t of R_t = L_t Q(theta_t), zero at t_max; tabulated on first use, at each precision for mpmath.
 
         For two channels; others have no one angle, and raise `OperatorError`.
         """
@@ -176,7 +177,9 @@ class MatrixProcess(Process):
         kind, value = number(t)
         self._check_rotation(value)
         if kind is Mpmath:
-            return self._quadrature(value)
+            from mpmath import mp
+
+            return self._exact_angles(mp.log(value))
         times = torch.as_tensor(value, dtype=torch.float64)
         angle = self._angles(torch.log(times.clamp(min=EARLIEST * self.t_max)))
         return angle if isinstance(t, torch.Tensor) else angle.item()
@@ -234,16 +237,17 @@ class MatrixProcess(Process):
     def _turns(self) -> Turning:
         return Turning(self._per_log_time, EARLIEST * self.t_max, self.t_max)
 
-    def _quadrature(self, t: Any) -> Any:
+    @functools.cached_property
+    def _exact_angles(self) -> ExactAntiderivative:
         from mpmath import mp
 
         from .entries import MpmathWords
 
-        with mp.workprec(mp.prec + 30):
-            ends = mp.log(mp.mpf(self.t_max)), mp.log(mp.mpf(t))
-            steps = [ends[0] + (ends[1] - ends[0]) * k / 8 for k in range(9)]
-            value = mp.quad(lambda u: mp.exp(u) * self.angle_rate(MpmathWords, mp.exp(u)), steps)
-        return +value
+        def rate(log_t: Any) -> Any:
+            t = mp.exp(log_t)
+            return t * self.angle_rate(MpmathWords, t)
+
+        return ExactAntiderivative(rate, lambda: mp.log(mp.mpf(self.t_max)), WIDTH)
 
     # ------------------------------------------------------------ states
 
