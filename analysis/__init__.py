@@ -19,6 +19,10 @@ _HOMES = {
     "CertificatePage": "certify",
     "stability": "stability",
     "weak_order": "weak",
+    "RateChoice": "rates",
+    "choose_rate": "rates",
+    "conjugate_factors": "rates",
+    "step_factors": "rates",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

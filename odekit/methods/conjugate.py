@@ -30,6 +30,7 @@ from odekit.methods.base import Claim, Method
 from odekit.methods.conjugate_frames import Frame, frame_of
 from odekit.methods.damping import Damping
 from odekit.methods.phase_splitting import PUBLISHED, VARIABLES, kept, require_phase_space
+from odekit.operators import Operator
 
 CONSTRUCTIONS = ("joint", "separate")
 WORDS = {"euler": 1, "cse": 1, "cvv": 2}
@@ -101,6 +102,12 @@ class Conjugate(Method):
             return {"x": P * (x - h * (frame.damping(at) * x)) + W * N}
         move = _separate if self.construction == "separate" else _joint
         return {"x": move(self.word, frame, f, to, at, x, N)}
+
+    def projection(self, field: Any, to: Instant, at: Instant) -> Operator:
+        """P of the step from ``at`` to ``to`` on a field of phase space: the back projection from u^ to u."""
+        require_phase_space(self.name, field)
+        frame = frame_of(self.damping, self.coordinates(field), separate=self.construction == "separate")
+        return frame.factors(to, at)[0].operator
 
     def key(self) -> dict:
         own = {"word": self.word, "prediction": str(self.prediction), "construction": self.construction}

@@ -16,6 +16,7 @@ from odekit.engine import Segment
 from odekit.exceptions import OdekitError
 from odekit.expressions import FLOAT64, mpfield
 from odekit.fields.operator_predictions import OperatorPrediction
+from odekit.fields.preconditioned import Preconditioned
 from odekit.fields.predictions import Prediction
 from odekit.fields.predictions import prediction as resolve
 from odekit.plan.program import Plan
@@ -83,7 +84,10 @@ def _plan(document: dict) -> Plan:
     if not segments:
         raise ValueError("it has no segments")
     prediction, process = document["prediction"], document["process"]
-    prediction = Prediction(**prediction) if isinstance(prediction, dict) else resolve(prediction).name
+    if isinstance(prediction, dict):
+        prediction = (Preconditioned if "data_variance" in prediction else Prediction)(**prediction)
+    else:
+        prediction = resolve(prediction).name
     if process is not None:
         name, parameters = process
         process = processes.get(name, **parameters)

@@ -190,6 +190,13 @@ def test_plans_are_reexpressed_and_compared(process):
     assert (back(score.model, x) - own(skipped.model, x)).abs().max() < 1e-10
 
 
+def test_plans_are_stored(tmp_path):
+    plan = ok.plan("lambda-ddim-1", ok.ProbabilityFlow(PSLD(), MODES, Preconditioned(V)), UNEVEN, rate=0.5)
+    plan.save(tmp_path / "plan.json")
+    assert ok.Plan.load(tmp_path / "plan.json").prediction == Preconditioned(V)
+    assert ok.same(plan, ok.Plan.load(tmp_path / "plan.json"))
+
+
 def test_higher_degrees_and_every_other_method_take_it():
     flow = ok.ProbabilityFlow(PSLD(), MODES, Preconditioned(V))
     x, errors = under(PSLD(), MODES).sample(8, 0.8, seed=0), []

@@ -260,6 +260,16 @@ def test_closed_forms_of_vp(prediction, rate):
         assert W == pytest.approx((rate_of(s) - rate_of(t)) / A(s), rel=1e-13)
 
 
+@pytest.mark.parametrize("prediction", ["noise", "data"])
+def test_without_b_it_is_ddim(prediction):
+    for seed in range(3):
+        inner = 0.2 + 0.6 * torch.rand(5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        grid = torch.cat([numbers(0.85), inner.sort(descending=True).values, numbers(0.15)])
+        plan = lambda name, **options: ok.plan(name, flow_of(VP(), "noise"), grid, **options)  # noqa: B023, E731
+        assert ok.same(plan("lambda-ddim-1", rate=0.0, prediction=prediction), plan("ddim"))
+        assert not ok.same(plan("lambda-ddim-1", rate=0.0, prediction="v"), plan("ddim"))
+
+
 def test_steps_that_end_without_noise():
     process = ok.RectifiedFlow()
     flow = flow_of(process, "noise")
