@@ -50,6 +50,8 @@ def get(method: str | Method | Tableau, **options: Any) -> Method:
         return _called(catalogue.FACTORIES[method], method, options)
     if method in files.names():
         return get(files.get(method), **options)
+    if made := catalogue.numbered(method):
+        return _called(made, method, options)
     raise unknown("method", method, names())
 
 

@@ -15,6 +15,20 @@ from odekit.methods.ends import capped
 STARTERS = {1: "euler", 2: "midpoint", 3: "kutta3", 4: "rk4", 5: "dp5", 6: "verner6", 7: "dop853", 8: "dop853"}
 """The tableau that starts a multistep method of order k + 1: one of order k loses nothing."""
 
+MOST = 12
+"""The most points: weights of more are large and of both signs."""
+
+
+def start_of(order: int, start: str | None, corrector: bool = False) -> str:
+    """What an Adams method starts with: "rising", or a one-step method's name; of enough order where it is None."""
+    if start is not None:
+        return start
+    if order - int(corrector) <= 1:
+        return "rising"
+    if max(STARTERS) < order - 1 < MOST:
+        raise MethodError(f"no one-step method of order {order - 1} is at hand to start with: give start='rising'")
+    return STARTERS.get(order - 1, "rising")
+
 
 class Adams(Method):
     """Adams-Bashforth, and with ``corrector`` its predict-evaluate-correct-evaluate pair with Adams-Moulton.
@@ -42,8 +56,8 @@ class Adams(Method):
         source: str = "",
         starter: Any = None,
     ):
-        if not 1 <= order <= 12:
-            raise MethodError(f"order {order} of an Adams method: expected 1 to 12")
+        if not 1 <= order <= MOST:
+            raise MethodError(f"order {order} of an Adams method: expected 1 to {MOST}")
         for what, value, known in (("clock", clock, CLOCKS), ("rule", rule, RULES), ("last", last, ("full", "lower"))):
             if value not in known:
                 raise unknown(what, value, known)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from odekit.algebra import compositions
@@ -11,7 +13,6 @@ from odekit.algebra.exponential_multistep import ExponentialMultistep
 from odekit.algebra.multistep import Multistep
 from odekit.algebra.splitting import Splitting
 from odekit.algebra.splitting_files import Processed
-from odekit.exceptions import MethodError
 from odekit.methods import (
     conjugate,
     corrected,
@@ -26,7 +27,7 @@ from odekit.methods import (
     pndm,
     stochastic_splitting,
 )
-from odekit.methods.adams import STARTERS, Adams
+from odekit.methods.adams import Adams, start_of
 from odekit.methods.base import Method
 from odekit.methods.exponential_catalogue import METHODS, from_exponential, from_formula, one_step
 from odekit.methods.implicit import implicit_runge_kutta
@@ -38,11 +39,7 @@ from odekit.methods.tableau import Tableau
 
 def adams(order: int, start: str | None = None, **options: Any) -> Adams:
     """An Adams method with its starter resolved: "rising", the name of a one-step method, or (None) of enough order."""
-    corrector = options.get("corrector", False)
-    if start is None:
-        start = "rising" if order - int(corrector) <= 1 else STARTERS.get(order - 1)
-        if start is None:
-            raise MethodError(f"no one-step method of order {order - 1} is at hand to start with: give start='rising'")
+    start = start_of(order, start, options.get("corrector", False))
     starter = None if start == "rising" else one_step(start, options.get("prediction", "velocity"))
     return Adams(order, start=start, starter=starter, **options)
 
@@ -84,7 +81,7 @@ def _ddim() -> Method:
     return Adams(1, "noise", "kappa", name="ddim", source="Song, Meng & Ermon 2020 (arXiv 2010.02502), eq. 12, eta = 0")
 
 
-def _deis(q: int, clock: str, prefix: str) -> Callable[..., Method]:
+def _deis(clock: str, prefix: str, q: int) -> Callable[..., Method]:
     def make(start: str = "rising", last: str = "full") -> Method:
         return adams(
             q + 1, start, prediction="noise", clock=clock, last=last, name=f"{prefix}-{q}",
@@ -112,17 +109,32 @@ def _heun_edm(final: str = "euler") -> Method:
     return RungeKutta(files.get("heun2"), "noise", final, name="heun-edm")
 
 
+NUMBERED: dict[str, Callable[[int], Callable[..., Method]]] = {
+    "ab": _bashforth,
+    "abm": _moulton_pair,
+    "exponential-ab": _exponential,
+    "deis-tab": partial(_deis, "t", "deis-tab"),
+    "deis-rhoab": partial(_deis, "kappa", "deis-rhoab"),
+    **gddim.NUMBERED,
+}
+"""Families of any order: the name and the number behind it, of which `FACTORIES` lists the usual ones."""
+
+
+def _listed(stem: str, numbers: range) -> dict[str, Callable[..., Method]]:
+    return {f"{stem}-{k}": NUMBERED[stem](k) for k in numbers}
+
+
 FACTORIES: dict[str, Callable[..., Method]] = {
     "ddim": _ddim,
     "dpmpp-2m": _dpmpp_2m,
     "heun-edm": _heun_edm,
-    **{f"ab-{k}": _bashforth(k) for k in range(1, 9)},
-    **{f"abm-{k}": _moulton_pair(k) for k in range(2, 9)},
+    **_listed("ab", range(1, 9)),
+    **_listed("abm", range(2, 9)),
     **{name: multistep.named(name) for name in multistep.NAMES},
-    **{f"exponential-ab-{k}": _exponential(k) for k in range(1, 7)},
-    **{f"deis-tab-{q}": _deis(q, "t", "deis-tab") for q in range(4)},
+    **_listed("exponential-ab", range(1, 7)),
+    **_listed("deis-tab", range(4)),
     **{name: _splitting(name) for name in compositions.names()},
-    **{f"deis-rhoab-{q}": _deis(q, "kappa", "deis-rhoab") for q in range(4)},
+    **_listed("deis-rhoab", range(4)),
     **METHODS,
     **pndm.METHODS,
     **edm.METHODS,
@@ -133,8 +145,21 @@ FACTORIES: dict[str, Callable[..., Method]] = {
     **stochastic_splitting.METHODS,
     **conjugate.METHODS,
     **dpm_v3.METHODS,
-    **gddim.METHODS,
+    **_listed("gddim", range(4)),
+    **_listed("gddim-pec", range(1, 4)),
+    **_listed("gddim-pece", range(1, 4)),
 }
+
+
+def numbered(name: str) -> Callable[..., Method] | None:
+    """The factory of a member of a family of any order that is not listed, None for other names.
+
+    >>> numbered("ab-9")().order, numbered("gddim-5")().order
+    (Claim(formula=9, method=9), Claim(formula=6, method=2))
+    """
+    stem, _, number = name.rpartition("-")
+    known = stem in NUMBERED and re.fullmatch(r"0|[1-9][0-9]?", number)
+    return NUMBERED[stem](int(number)) if known else None
 
 
 def from_tableau(tableau: Tableau) -> Callable[..., Method]:

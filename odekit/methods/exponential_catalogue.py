@@ -98,14 +98,17 @@ def judged(data: Any) -> Any:
     return replace(data, order=min(data.order, int(classical_order(data, data.order))))
 
 
-def one_step(name: str, prediction: Any) -> Method:
-    """The one-step method that starts a multistep one, by name, in the prediction of what it starts."""
+def one_step(name: str, prediction: Any, coordinates: str = "straight") -> Method:
+    """The one-step method that starts a multistep one, by name, in the prediction of what it starts.
+
+    ``coordinates``: those of a tableau.
+    """
     values = {**STATED, **ANY}
     if name in values:
         return ExponentialRungeKutta(at(_exact(name), values[name]), prediction)
     if name not in files.names():
         raise unknown("starter", name, ("rising", *files.names(), *values))
-    return RungeKutta(files.get(name), prediction)
+    return RungeKutta(files.get(name), prediction, coordinates=coordinates)
 
 
 def _stated(name: str) -> Callable[..., Method]:

@@ -29,35 +29,60 @@ def quadratic(steps, t_end):
 
 
 class TestPublishedErrors:
-    """Largest errors of four trajectories of CLD with two modes, t from 1 to 1e-3, 10 to 160 quadratic steps."""
+    """Largest errors of six trajectories of CLD with two modes, t from 1 to 1e-3, 10 to 160 quadratic steps.
+
+    The table does not say of how many trajectories it is. An integrator in NumPy that shares nothing with this one
+    (L by `numpy.linalg.cholesky`, C_j by 400 Gauss points, DOP853 of SciPy as reference) gives every entry with five
+    or six starts of this seed. With four, two entries in the frame of L are 1.50 and 1.80 instead of 1.9 and 2.2, with
+    eight, 7.9 is 15; quadrature (down to two points), Sigma_0, the kind of factor, other seeds and grids do not do it.
+    """
 
     TABLE = {
         "gddim-0": (1.3, 0.80, 0.35, 0.17, 0.084),
         "gddim-1": (1.3, 0.44, 0.13, 0.039, 0.011),
         "gddim-2": (1.3, 0.29, 0.059, 0.010, 0.0015),
-        "gddim-3": (None, 0.19, 0.029, 0.0029, 0.0002),
+        "gddim-3": (1.3, 0.19, 0.029, 0.0029, 0.0002),
         "gddim-pece-1": (1.5, 0.15, 0.042, 0.010, 0.0025),
         "gddim-pece-2": (1.4, 0.13, 0.015, 0.0015, 0.0002),
-        "gddim-0 in L": (7.9, None, 1.5, 0.41, 0.33),
-        "gddim-3 in L": (6.4e4, 2.8e3, None, 0.072, 0.023),
+        "gddim-0 in L": (7.9, 1.9, 1.5, 0.41, 0.33),
+        "gddim-3 in L": (6.4e4, 2.8e3, 2.2, 0.072, 0.023),
     }
+    ORDERS = {"gddim-0": 1.0, "gddim-1": 1.9, "gddim-2": 2.8, "gddim-3": 3.9, "gddim-pece-1": 2.0, "gddim-pece-2": 3.0}
 
     @pytest.fixture(scope="class")
-    def problem(self):
+    @classmethod
+    def problem(cls):
         process = CLD(position_variance=1e-6)
         flow = ok.ProbabilityFlow(process, TWO_MODES, "r-noise")
-        x = starts(np.random.default_rng(0).standard_normal((4, 2)) * [1, 0.5])
-        return flow, x, ok.reference(flow, x, 1e-3, tol=1e-9).x
+        x = starts(np.random.default_rng(0).standard_normal((6, 2)) * [1, 0.5])
+        smooth = ok.ProbabilityFlow(process, TWO_MODES, "velocity")
+        return flow, x, ok.reference(smooth, x, 1e-3, tol=1e-9).x
+
+    @staticmethod
+    def error(problem, method, steps, **options):
+        flow, x, exact = problem
+        grid = ok.grid("time-quadratic", flow.process, steps)
+        return (ok.solve(flow, x, method, grid, **options) - exact).abs().max().item()
 
     @pytest.mark.parametrize("name", TABLE)
     def test_the_table(self, problem, name):
-        flow, x, exact = problem
         method, _, factor = name.partition(" in ")
-        for steps, printed in zip((10, 20, 40, 80, 160), self.TABLE[name], strict=True):
-            if printed is not None:
-                grid = ok.grid("time-quadratic", flow.process, steps)
-                error = (ok.solve(flow, x, method, grid, factor=factor or "R") - exact).abs().max().item()
-                assert error == pytest.approx(printed, rel=0.051), steps
+        errors = [self.error(problem, method, n, factor=factor or "R") for n in (10, 20, 40, 80, 160)]
+        assert errors == pytest.approx(self.TABLE[name], rel=0.05)
+        if name in self.ORDERS:  # the pair of degree two is printed with "about", and its last two slopes are 3.3, 2.8
+            over = 4 if name == "gddim-pece-2" else 2
+            observed = np.log(errors[4 - over // 2] / errors[4]) / np.log(over)
+            assert observed == pytest.approx(self.ORDERS[name], abs=0.1)
+
+    def test_euler_is_lost_at_two_hundred_steps(self, problem):
+        assert self.error(problem, "euler", 200) == pytest.approx(1.4, rel=0.05)
+
+    def test_the_table_knows_which_frame(self, problem):
+        """Negative control: the entries of one frame are not those of the other."""
+        for q in (0, 3):
+            printed = self.TABLE[f"gddim-{q} in L"]
+            errors = [self.error(problem, f"gddim-{q}", n) for n in (10, 20, 40)]
+            assert all(error < row / 1.5 for error, row in zip(errors, printed, strict=False))
 
     @pytest.mark.parametrize(
         ("steps", "momentum", "printed"),
@@ -231,7 +256,7 @@ class TestRefusals:
 
         with pytest.raises(MethodError, match="degree -1"):
             GDDIM(-1)
-        with pytest.raises(MethodError, match="at least 1"):
+        with pytest.raises(MethodError, match="from 1 to 11"):
             GDDIMPair(0)
         with pytest.raises(UnknownNameError, match="factor"):
             GDDIM(1, "Q")
