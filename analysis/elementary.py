@@ -27,6 +27,7 @@ GAUGES = (("velocity", "t"), ("noise", "kappa"), ("data", "alpha_over_sigma"))
 STEPS = (24, 48, 96)
 ROUNDING = 1e-11
 UNSETTLED = 0.3  # two slopes of one tree that differ by more are no rate
+COLOURS = 2
 TREES = 4  # to which order they are asked where no claim says more
 
 
@@ -77,8 +78,11 @@ class WeightsCertificate:
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of everything, as a page shows it."""
         more = f"; next: {self.failing[0]}" if self.failing else f" at least, all {len(self.rates)} trees"
+        apart = (
+            "; _0 and _1: the variables, each moved in its own way" if max(t.colours for t in self.rates) > 1 else ""
+        )
         return [
-            ("route", f"elementary weights of its own tables ({self.gauge}; {self.grid})"),
+            ("route", f"elementary weights of its own tables ({self.gauge}; {self.grid}){apart}"),
             ("consistency", "yes" if self.order >= 1 else f"no: {self.failing[0]}"),
             ("order", f"{self.order}{more}"),
         ]
@@ -103,15 +107,18 @@ def of_sampler(
     """
     tableau = tableau or _tableau
     limit = max(1, min(math.ceil(claim) + 1, 6)) if claim is not None else TREES
-    trees, columns, off, gauge = table(limit), [], 0.0, ""
+    columns, off, gauge = [], 0.0, ""
     for n in STEPS:
         A, b, c, length, gauge = tableau(sampler, exact, n, gauge)
+        trees = table(limit, len(A))
         scale = length ** trees.orders.astype(float)
         # A leaf is the state's way from the start, or the clock's: the same unless times are wrong.
-        both = (elementary_weights(trees, A[None], b[None], abscissae) / scale for abscissae in (None, c[None]))
+        clocks = np.broadcast_to(c, b.shape)
+        both = (elementary_weights(trees, A, b, abscissae) / scale for abscissae in (None, clocks))
         gaps = [(weights - 1 / trees.density)[1:] for weights in both]
         columns.append(np.where(abs(gaps[0]) >= abs(gaps[1]), *gaps))
-        off = float(abs(A.sum(axis=1) - c).max() / abs(length))
+        behind = abs(A.sum(axis=2) - c).min(axis=0)  # variables that move in turn are never all at one time
+        off = float(behind.max(initial=0.0) / abs(length))
     left = {trees[i + 1]: float(gap) for i, gap in enumerate(columns[-1])}
     rates = {trees[i + 1]: _rate(np.abs(gap)) for i, gap in enumerate(np.array(columns).T)}
     grid = exact.about().get("grid", "")
@@ -142,7 +149,7 @@ def traced(sampler: Callable, exact: ExactProblem, n: int) -> Any:
 
 
 def _tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tuple[Any, Any, Any, float, str]:
-    """(A, b, c, length, gauge) of the method that n steps are, over the whole interval."""
+    """(A, b, c, length, gauge) of the method that n steps are, over the whole interval; A and b for each colour."""
     field, times = exact.field, exact.grid(n)
     plan = traced(sampler, exact, n)
     tried = [pair for pair in GAUGES if pair[0] == gauge or not gauge]
@@ -155,14 +162,14 @@ def _tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> tupl
             continue
         ends = times[[0, -1]]
         here, (first, last) = _scale(field.process, prediction, dense.times), _scale(field.process, prediction, ends)
-        inputs, output = dense.inputs.numpy(), dense.output.numpy()
+        inputs, output = coloured(dense.inputs.numpy(), dense.output.numpy())
         alive = live(dense)  # an evaluation that nothing uses is asked anywhere
-        stays = np.append((inputs[:, 0] * first / here)[alive], output[0] * first / last)
+        stays = np.append((inputs[:, :, 0] * first / here)[:, alive], output[:, 0] * first / last)
         if abs(stays - 1).max() < 1e-8:
             at = [_clock(field.process, clock, t) for t in (dense.times, ends)]
             c = at[0] - at[1][0]
-            A, b = inputs[:, 1:] / here[:, None], output[1:] / last
-            return A[np.ix_(alive, alive)], b[alive], c[alive], float(at[1][1] - at[1][0]), prediction
+            A, b = inputs[:, :, 1:] / here[:, None], output[:, 1:] / last
+            return A[:, alive][:, :, alive], b[:, alive], c[alive], float(at[1][1] - at[1][0]), prediction
     raise OdekitError("in no straight clock (velocity, noise, data) does its state rest where the model is silent")
 
 
@@ -187,7 +194,30 @@ def mean_tableau(sampler: Callable, exact: ExactProblem, n: int, gauge: str) -> 
     A, b = inputs[:, 1:] / scale[:-2, None], output[1:] / scale[-1]
     at = (clock - clock[-2])[:-2][alive]
     length, unit = float(clock[-1] - clock[-2]), alpha[-2]
-    return A[np.ix_(alive, alive)] / unit, b[alive] / unit, at, length, f"the mean, c = {c:.2f}"
+    return A[np.ix_(alive, alive)][None] / unit, b[alive][None] / unit, at, length, f"the mean, c = {c:.2f}"
+
+
+def coloured(inputs: np.ndarray, output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The tables (colours, n, 1 + n) and (colours, 1 + n) of a sampler: one colour for all that it treats alike.
+
+    Numbers are one colour; of operators each variable that moves in its own way is one, as of an additive method.
+    Raises OdekitError where variables enter each other's weights, and for more than two colours.
+    """
+    if inputs.ndim == 2:
+        return inputs[None], output[None]
+    if inputs.ndim == 4:
+        n = inputs.shape[-1]
+        beside = ~np.eye(n, dtype=bool)
+        size = max(abs(inputs).max(initial=0.0), abs(output).max())
+        if max(abs(inputs[..., beside]).max(initial=0.0), abs(output[..., beside]).max()) > 1e-9 * size:
+            raise OdekitError("its weights mix the variables, as exponential ones do: no table of Runge-Kutta's kind")
+        inputs, output = (np.diagonal(part, axis1=-2, axis2=-1) for part in (inputs, output))
+    inputs, output = np.moveaxis(inputs, -1, 0), np.moveaxis(output, -1, 0)
+    if np.allclose(inputs, inputs[:1], rtol=0, atol=1e-9) and np.allclose(output, output[:1], rtol=0, atol=1e-9):
+        return inputs[:1], output[:1]
+    if len(output) > COLOURS:
+        raise OdekitError(f"{len(output)} variables that each move in a way of their own: {COLOURS} at most have trees")
+    return inputs, output
 
 
 def _scale(process: Any, prediction: str, times: torch.Tensor) -> np.ndarray:

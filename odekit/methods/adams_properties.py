@@ -30,6 +30,7 @@ CLOCKS = {"velocity": "t", "noise": "kappa", "data": "alpha_over_sigma"}
 SPELT = {"t": "t", "logsnr": "the log-SNR", "kappa": "sigma/alpha", "alpha_over_sigma": "alpha/sigma"}
 STEPS = ("1", "0.7", "1.3", "0.9", "1.2", "0.8", "1.1", "0.6", "1", "1.4", "0.7", "1.3")  # uneven, the last one first
 RATIOS = ("10/7", "7/13", "13/9", "3/4", "3/2", "8/11", "11/6")  # of each of these steps to the one before it
+FRAMES = ("r-noise", "l-noise")
 SYMBOLIC = 4  # points beyond which step ratios are numbers: symbols take minutes
 _IN_LOG_SNR, _UNEVEN = "the exponential multistep formula in the log-SNR", ", on uneven steps"
 DIGITS = 40
@@ -53,7 +54,7 @@ class AdamsCertificate(Proof):
             given = method.pair if method.k <= SYMBOLIC else _pair(method)  # they differ from Adams where k is small
             self.parts = {role: certificate(formula) for role, formula in given.items()}
             return
-        prediction, k = _isotropic(method.prediction), method.k
+        prediction, k = _named(method.prediction), method.k
         one = method.k == 1 and prediction in ("noise", "data")  # a single point is the same in every clock
         make, self.route = _maker(prediction, "logsnr" if one else method.clock, method.rule, k)
         if getattr(method, "pece", False):
@@ -120,7 +121,7 @@ class CorrectedCertificate(AdamsCertificate):
 
         self.method, self.name, self.family = method, method.name, method.family
         self.claimed = method.order.formula
-        make, self.route = _maker(_isotropic(method.prediction), method.clock, "interpolating", method.points)
+        make, self.route = _maker(_named(method.prediction), method.clock, "interpolating", method.points)
         self.parts = {"predictor": certificate(method.predictor), "corrector": make(method.points, True)}
 
 
@@ -172,16 +173,20 @@ def _pair(method: Any) -> dict[str, Any]:
     return pair if method.corrects else {"formula": pair["predictor"]}
 
 
-def _isotropic(prediction: Any) -> str:
-    """The name of a prediction; the frames of the noise are the noise where a proof's coefficients are numbers."""
-    name = str(getattr(prediction, "name", prediction))
-    return "noise" if name in ("r-noise", "l-noise") else name
+def _named(prediction: Any) -> str:
+    return str(getattr(prediction, "name", prediction))
 
 
 def _maker(prediction: str, clock: str, rule: str, points: int) -> tuple[Callable[[int, bool], Any], str]:
     """(points, implicit) -> certificate of that formula, and the route in words."""
     from odekit.algebra.certificates import certificate
 
+    if prediction in FRAMES and (clock, rule) == ("t", "interpolating"):
+        from odekit.methods.operator_moments import OperatorMoments
+
+        route = f"the moments of the weights in t, matrices, of the {prediction} in phase space"
+        return lambda points, implicit: OperatorMoments(points, implicit, prediction), route
+    prediction = "noise" if prediction in FRAMES else prediction  # in other clocks they run where they are the noise
     if CLOCKS.get(prediction) == clock or (prediction == "velocity" and clock == "index"):
         from odekit.algebra.multistep import adams_bashforth, adams_moulton
 
@@ -242,6 +247,7 @@ class MomentsCertificate(Proof):
 
     family = "exponential-multistep"
     claimed: int | None = None
+    finest = 1024
 
     def __init__(self, points: int, implicit: bool, prediction: str, clock: str, rule: str):
         self.points, self.implicit, self.clock, self.rule = points, implicit, clock, rule
@@ -253,7 +259,7 @@ class MomentsCertificate(Proof):
         import mpmath
 
         with mpmath.workdps(DIGITS):
-            coarse, fine = (self._left(mpmath.mpf(1) / n) for n in (512, 1024))
+            coarse, fine = (self._left(mpmath.mpf(1) / n) for n in (self.finest // 2, self.finest))
             zero = mpmath.mpf(10) ** (8 - DIGITS)
             rates = (
                 EXACT if abs(a) <= zero and abs(b) <= zero else float(mpmath.log(abs(a / b), 2))
@@ -297,7 +303,7 @@ class MomentsCertificate(Proof):
         m, left = next(
             (m, left) for m, (left, rate) in enumerate(self.moments) if rate != EXACT and round(rate) == falls
         )
-        return (f"moment {m} in {SPELT[self.clock]}: {left:.2e} at h = 1/1024, falling like h^{falls}, not 0",)
+        return (f"moment {m} in {SPELT[self.clock]}: {left:.2e} at h = 1/{self.finest}, falling like h^{falls}, not 0",)
 
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of everything, as a page shows it."""
