@@ -21,6 +21,8 @@ from odekit.engine.segments import Segment
 
 WIDE = 2**9
 """Numbers in a channel from which states stay as they are, and each is multiplied by itself."""
+SLIM = 3
+"""Numbers in a channel up to which registers have the batch last: copies run along it."""
 
 
 class Row(NamedTuple):
@@ -62,18 +64,22 @@ class Apart:
         self.batch, self.n, *self.shape = like.shape
         self.width = math.prod(self.shape)
         self.is_wide = self.width >= WIDE
+        behind = range(2, like.ndim)
+        self.axes = (1, *behind, 0) if self.width <= SLIM else (1, 0, *behind)
+        self.back = sorted(range(like.ndim), key=self.axes.__getitem__)
+        self.inner = [like.shape[axis] for axis in self.axes]
 
     def enter(self, x: torch.Tensor) -> Any:
         """A state as a register."""
         if self.is_wide:
             return x.reshape(self.batch, self.n, self.width)
-        return x.transpose(0, 1).reshape(1, self.n, self.batch * self.width)
+        return x.permute(self.axes).reshape(1, self.n, self.batch * self.width)
 
     def leave(self, register: Any) -> torch.Tensor:
         """A register as a state (B, n, *shape) in plain memory."""
         if self.is_wide:
             return register.view(self.batch, self.n, *self.shape)
-        return register.view(self.n, self.batch, *self.shape).transpose(0, 1).contiguous()
+        return register.view(self.inner).permute(self.back).contiguous()
 
     def mixed(self, row: Row, registers: list, like: Any) -> Any:
         """The sum of a row's terms."""
@@ -94,10 +100,10 @@ class Together(Apart):
     def __init__(self, like: torch.Tensor, programs: list, entered: list[int], count: int):
         super().__init__(like, programs)
         self.memory = like.new_empty((count * self.n, self.batch * self.width))
-        places = self.memory.view(count, self.n, self.batch, *self.shape)
-        self.states = [places[k].transpose(0, 1) for k in range(count)]
+        places = self.memory.view(count, *self.inner)
+        self.states = [places[k].permute(self.back) for k in range(count)]
         self.channels = [state.split(1, 1) for state in self.states]
-        self.is_plain = self.batch == 1 or self.width == 1
+        self.is_plain = self.batch == 1 or self.width <= SLIM
         self.windows: dict = {}
         self.entered = iter(entered)
         self.is_apart = False

@@ -8,7 +8,7 @@ import odekit as ok
 from odekit import engine
 from odekit.engine import Segment, channels
 
-SHAPES = {"a number": (), "narrow": (3,), "image": (2, 4), "wide": (channels.WIDE,)}
+SHAPES = {"a number": (), "slim": (3, 1), "narrow": (5,), "image": (2, 4), "wide": (channels.WIDE,)}
 
 
 def random(*shape, seed=0):
