@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..exceptions import OdekitError, OperatorError, TimeRangeError, unknown
-from ..operators import Block
+from ..operators import Block, identity
 from .chebyshev import Antiderivative
 from .entries import Entries, Words, as_matrix, as_rows, block
 from .exact_table import ExactAntiderivative
@@ -132,8 +132,8 @@ class MatrixProcess(Process):
         if kind not in ("R", "L"):
             raise unknown("factor", kind, ("R", "L"))
         self.check_times(t)
-        lower = block(self._cholesky, t)
-        return lower if kind == "L" else lower @ self.turn(t)
+        turn = self.turn(t) if kind == "R" else identity
+        return block(self._cholesky, t) @ turn
 
     def _initial(self, words: Any, given: bool = True) -> tuple[Any, ...]:
         return tuple(words.constant(v if given else 0) for v in self.initial_variances)
