@@ -101,7 +101,8 @@ def operator_prediction(prediction: Any, process: Any) -> OperatorPrediction:
             f"the prediction {prediction.name!r} of your own is stated in alpha and sigma, the coefficients of"
             f" {process!r:.60} are operators: expected a name, an OperatorPrediction or Preconditioned(data_variance)"
         )
-    return OPERATOR_PREDICTIONS[prediction.name]
+    found = OPERATOR_PREDICTIONS[prediction.name]
+    return operator_prediction(Preconditioned(), process) if found.name == Preconditioned.name else found
 
 
 def semilinear(prediction: OperatorPrediction, process: Any, t: Any) -> tuple[Operator, Operator]:

@@ -221,12 +221,21 @@ def test_it_is_data():
 
 # ------------------------------------------------------------ refusals
 
+
+def three_channels():
+    import sympy
+
+    F = sympy.Matrix([[0, 1, 0], [-1, 0, 1], [0, -1, -2]])
+    return LinearSDE(F, sympy.Matrix([0, 0, 2]), initial=(0, 1, 1))
+
+
 REFUSED = {
     "no variance": (lambda: Preconditioned(0), "positive"),
     "text": (lambda: Preconditioned("many"), "positive"),
     "several on a matrix": (lambda: ok.ProbabilityFlow(PSLD(), MODES, Preconditioned([1, 2])), "one variance"),
     "several on numbers": (lambda: ok.ProbabilityFlow(VP(), MODES, Preconditioned([1, 2])), "only blurring"),
     "too many": (lambda: ok.ProbabilityFlow(Blurring(shape=(3,)), SIGNALS, Preconditioned([1, 2])), "components"),
+    "three channels": (lambda: ok.ProbabilityFlow(three_channels(), MODES, "edm"), "two channels, got 3 channels"),
     "an EDM of one's own": (lambda: ok.ProbabilityFlow(PSLD(), MODES, predictions.edm("3/10")), "Preconditioned"),
 }
 
