@@ -47,7 +47,7 @@ def as_expression(value: Any) -> sympy.Expr:
         rows, columns = expression.shape
         raise OdekitError(
             f"a {rows}x{columns} matrix where a process has scalar coefficients; expected an expression (LinearSDE is"
-            " the process with 2x2 coefficients)"
+            " the process with matrices for coefficients)"
         )
     return expression
 
