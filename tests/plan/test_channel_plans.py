@@ -25,7 +25,7 @@ GRID = ok.grid("time-quadratic", PROCESS, 7)
 
 
 ORDERS = {
-    "gddim-0": 1, "gddim-1": 2, "gddim-2": 2, "gddim-3": 2, "gddim-pec-1": 2, "gddim-pec-2": 3, "lambda-ddim-1": 1,
+    "gddim-0": 1, "gddim-1": 2, "gddim-2": 2, "gddim-3": 2, "gddim-pec-1": 2, "lambda-ddim-1": 1,
     "euler": 1, "heun2": 2, "rk4": 4, "ab-2": 2,
 }  # fmt: skip
 
@@ -36,17 +36,18 @@ def exact():
 
 
 def errors_of(solve, exact):
-    """Root mean square errors at 0.2 from t = 1, on uniform grids of 48 and 96 steps."""
-    grids = [torch.linspace(1.0, 0.2, steps + 1, dtype=torch.float64) for steps in (48, 96)]
+    """Root mean square errors at 0.2 from t = 1, on uniform grids of 32 and 64 steps."""
+    grids = [torch.linspace(1.0, 0.2, steps + 1, dtype=torch.float64) for steps in (32, 64)]
     return [(solve(grid) - exact).square().mean().sqrt().item() for grid in grids]
 
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_slopes(name, exact):
-    """Slopes of methods with their starts: rising degrees leave h^2 at the first step, whatever follows."""
+    """Between the order with the start (rising degrees leave h^2 at the first step) and that of the formula."""
     errors = errors_of(lambda grid: ok.solve(FLOW, START, name, grid), exact)
-    assert ok.methods.get(name).order.method == ORDERS[name]
-    assert abs(math.log2(errors[0] / errors[1]) - ORDERS[name]) < 0.2 + 0.25 * (name == "gddim-2"), errors
+    order = ok.methods.get(name).order
+    assert order.method == ORDERS[name]
+    assert order.method - 0.2 < math.log2(errors[0] / errors[1]) < order.formula + 0.35, errors
 
 
 def test_a_wrong_frame_has_no_order(exact):

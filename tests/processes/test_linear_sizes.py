@@ -54,7 +54,7 @@ def units(sigma):
     return deviations.unsqueeze(-1) * deviations.unsqueeze(-2)
 
 
-def carried(name, start, rate, nodes):
+def carried(name, start, rate, nodes, rtol=3e-14):
     """DOP853 on a matrix equation, F and G evaluated by SymPy's own code."""
     F, G = (sympy.lambdify(t, matrix, "numpy") for matrix in CASES[name][:2])
     n = PROCESSES[name].channels
@@ -64,7 +64,7 @@ def carried(name, start, rate, nodes):
         return rate(a, g @ g.T, y.reshape(n, n), s).flatten()
 
     path = solve_ivp(
-        field, (nodes[0], nodes[-1]), np.array(start, float).flatten(), "DOP853", nodes, rtol=3e-14, atol=1e-15
+        field, (nodes[0], nodes[-1]), np.array(start, float).flatten(), "DOP853", nodes, rtol=rtol, atol=rtol / 30
     )
     return torch.tensor(path.y.T).reshape(-1, n, n)
 
@@ -100,13 +100,13 @@ def test_factors_square_to_the_covariance(name):
 
 @every_process
 def test_r_solves_its_equation_and_l_does_not(name):
-    process, nodes = PROCESSES[name], [1.0, 0.5, 0.2]
+    process, nodes = PROCESSES[name], [1.0, 0.6, 0.4]
 
     def rate(F, D, y, s):
         return (F + D @ np.linalg.inv(process.covariance(s).value.numpy()) / 2) @ y
 
-    path = carried(name, process.factor(1.0).value.numpy(), rate, nodes)
-    close(process.factor(times(*nodes)).value, path, 2e-12)
+    path = carried(name, process.factor(1.0).value.numpy(), rate, nodes, rtol=1e-11)
+    close(process.factor(times(*nodes)).value, path, 2e-10)
     if process.channels > 1:  # one channel has one factor
         assert (process.factor(times(*nodes), "L").value - path).abs().max() > 1e-2
 
