@@ -213,6 +213,9 @@ class Certificate(Proof):
         failing = self.failing
         consistent = "yes: the weights sum to 1" if self.order else f"no: {failing[0]}"
         rows = [("consistency", consistent), ("order", _reached(self.order, failing))]
+        if self.scheme.parts:
+            names = ", ".join(f"_{colour} {part}" for colour, part in enumerate(self.scheme.parts))
+            rows.insert(0, ("parts of the field", f"{names}; the field taken as autonomous"))
         if self.failing_embedded is not None:
             rows.append(("embedded order", _reached(self.embedded_order, self.failing_embedded)))
         if failing:

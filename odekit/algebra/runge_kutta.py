@@ -23,13 +23,15 @@ class Scheme(NamedTuple):
 
     Y_i = y + h sum over colours v, stages j of A[v][i][j] f_v(Y_j), and the step likewise with b[v][j]. One colour is
     an ordinary method; two or more are additive methods, of which partitioned ones are a case (f_v the v-th part).
-    `tolerance` is what counts as zero: 0 for exact entries, else what the printed digits or float64 can tell.
+    `tolerance` is what counts as zero: 0 for exact entries, else what the printed digits or float64 can tell. `parts`
+    says what each colour is of the field, where that has a name.
     """
 
     name: str
     A: tuple[Matrix, ...]
     b: tuple[Sequence, ...]
     tolerance: Any = 0
+    parts: tuple[str, ...] = ()
 
     @property
     def stages(self) -> int:
@@ -53,7 +55,7 @@ def scheme(method: Any, exact: bool = True, embedded: bool = False) -> Scheme:
     (4, 1)
     """
     if isinstance(method, Scheme):
-        return method if exact else Scheme(method.name, *map(_floats, (method.A, method.b)), ROUNDING)
+        return method if exact else Scheme(method.name, *map(_floats, (method.A, method.b)), ROUNDING, method.parts)
     if isinstance(method, list):
         parts = [scheme(part, exact, embedded) for part in method]
         if not parts or any(part.stages != parts[0].stages for part in parts):

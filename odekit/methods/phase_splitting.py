@@ -83,7 +83,8 @@ class PhaseSplitting(Method):
             score = 2 * VARIABLES[variable]
             gone[score][asked] += share
             gone[score + 1][stage] += share
-        return Scheme(self.name, tuple(rows), tuple(gone))
+        parts = tuple(f"{part} of {variable}" for variable in VARIABLES for part in ("score", "linear part"))
+        return Scheme(self.name, tuple(rows), tuple(gone), parts=parts)
 
     @property
     def evaluations(self) -> int:

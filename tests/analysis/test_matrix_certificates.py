@@ -135,3 +135,23 @@ def test_verification_tells_where_velocity_verlet_bends():
     assert bend(study.ladder, 2) == []  # towards an order that it has not, nothing bends
     straight = analysis.convergence("lambda-ddim-1", PSLD)
     assert not any("bends" in text for text in straight.row["findings"])
+
+
+# Splittings.
+
+
+@pytest.mark.parametrize("options, order", [({}, 2), ({"inner": "euler"}, 1)])
+def test_a_splitting_is_no_better_than_its_sub_flows(options, order):
+    method = get("strang-linear-score", **options)
+    assert certificate(method).order == order == method.order.formula
+
+
+def test_sub_flows_of_order_two_in_a_triple_jump_leave_order_three():
+    """The cubes of its steps add up to zero, and with them what a midpoint leaves: more than is claimed, and proved."""
+    found = certificate(get("strang-linear-score", scheme="triple-jump-4", inner="midpoint"))
+    assert found.order == 3 and found.failing[0].tree.order == 4
+
+
+@pytest.mark.parametrize("name, part", [("rvv", "_0 score of x"), ("velocity-verlet", "_1 momentum")])
+def test_colours_have_names(name, part):
+    assert part in dict(certificate(get(name)).rows())["parts of the field"]
