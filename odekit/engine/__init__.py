@@ -122,5 +122,5 @@ def _scaled(terms: tuple, registers: list, like: torch.Tensor) -> torch.Tensor:
         return registers[columns[0]]
     total = registers[columns[0]] * coefficients[0]
     for j, c in zip(columns[1:], coefficients[1:], strict=True):
-        total = torch.addcmul(total, c, registers[j])
+        total.addcmul_(c, registers[j])
     return total
