@@ -57,7 +57,7 @@ class Case:
     @property
     def share(self) -> float:
         """How many evaluations a ladder here may spend, in units of what it may on the default cases."""
-        return {"": 2.0, "cld": 0.16, "psld": 0.16, "blurring": 0.3}.get(self.process, 1.0)
+        return {"": 2.0, "cld": 0.16, "psld": 0.16}.get(self.process, 1.0)
 
     def description(self) -> dict[str, Any]:
         return asdict(self)

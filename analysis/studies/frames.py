@@ -23,7 +23,7 @@ def one_step(counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Table:
     import odekit as ok
 
     point = ok.GaussianMixture([[0.7]], [0.0], [1.0])
-    rows = []
+    rows = _along_a_solution(ok.CLD(), point)
     for process in (ok.CLD(), ok.PSLD()):
         bench = Bench(process, point, starts(process, 8), 0.1, tol=1e-12)
         for q in (0, 1):
@@ -37,25 +37,64 @@ def one_step(counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Table:
         "Point data: exact in the frame of R, not in that of L",
         rows,
         "Data in one point (x_0 = 0.7), t from 1 to 0.1 in uniform steps, 8 starts from N(0, diag(1, M));"
-        " error: rms over the starts.",
+        " error: rms over the starts. noise_x and noise_m: the noise in a frame along one exact solution on CLD.",
     )
     worst = max(row["error"] for row in table.where(frame="R"))
     best = min(row["error"] for row in table.where(frame="L"))
     first = max(row["error"] for row in table.where(frame="L", steps=counts[0]))
     table.findings.append(f"R: the largest error of all is {worst:.1e}, with one step as with {counts[-1]}")
     table.findings.append(f"L: {first:.1e} with {counts[0]} step{'s' * (counts[0] > 1)}, still {best:.1e} at best")
+    for frame in "RL":
+        seen = [row["noise_x"] for row in table.where(noise_in=frame)]
+        table.findings.append(f"{frame}: along one solution noise_x varies by {max(seen) - min(seen):.1e}")
     return table
 
 
+def _along_a_solution(process: Any, point: Any) -> list[dict[str, Any]]:
+    """The noise in both frames at the exact states of one solution, from t = 1 to 0.1."""
+    import odekit as ok
+
+    times = torch.linspace(1, 0.1, 37, dtype=torch.float64)
+    smooth = ok.ProbabilityFlow(process, point, prediction="velocity")
+    path = ok.solve(smooth, starts(process, 1), "dop853", torch.linspace(1, 0.1, 145, dtype=torch.float64), full=True)
+    rows = []
+    for frame in "RL":
+        model = ok.ProbabilityFlow(process, point, prediction=f"{frame.lower()}-noise").model
+        for t, x in zip(times, path.trajectory[::4], strict=True):
+            noise_x, noise_m = model(x, t).flatten().tolist()
+            rows.append({"noise_in": frame, "t": float(t), "noise_x": noise_x, "noise_m": noise_m})
+    return rows
+
+
 def draw_one_step(table: Table, axes: Any) -> None:
-    """Errors against steps on both processes."""
-    for axis, process in zip(axes, ("cld", "psld"), strict=True):
-        for i, (frame, q) in enumerate((frame, q) for frame in "RL" for q in (0, 1)):
-            rows = table.where(process=process, frame=frame, q=q)
-            _line(axis, rows, "steps", f"{frame}, q = {q}", COLOURS[i // 2], q)
-        _logarithmic(axis, "steps", process.upper())
-    axes[0].set_ylabel("error (rms over trajectories)")
-    axes[-1].legend(loc="center right")
+    """Errors against steps, and beside them why: the noise along one solution in both frames."""
+    colour = dict(zip("RL", COLOURS, strict=False))
+    for frame in "RL":
+        for q in (0, 1):
+            _line(axes[0], table.where(process="cld", frame=frame, q=q), "steps", f"q = {q}", colour[frame], q)
+    _logarithmic(axes[0], "steps from t = 1 to 0.1", "CLD, all data in one point: error of gDDIM")
+    axes[0].set_ylabel("distance from the exact solution")
+    axes[0].set_ylim(1e-14, 1e7)
+    told = "frame of R$_t$: exact with one step,\nas with 64; what is left is rounding"
+    axes[0].text(2, 3e-10, told, color=colour["R"])
+    axes[0].text(2.5, 1e5, "frame of L$_t$ (Cholesky)", color=colour["L"])
+    handles = axes[0].get_legend_handles_labels()[0][:2]
+    axes[0].legend(handles, ["filled: q = 0", "hollow: q = 1"], loc="center right")
+    for frame in "RL":
+        rows = table.where(noise_in=frame)
+        for name, style in (("noise_x", "-"), ("noise_m", "--")):
+            axes[1].plot([row["t"] for row in rows], [row[name] for row in rows], style, color=colour[frame])
+    axes[1].invert_xaxis()
+    axes[1].set_xlabel("t, from noise to data")
+    axes[1].set_ylabel("noise (solid: of x, dashed: of m)")
+    axes[1].set_title("why: the noise along one exact solution", fontsize=9, loc="left")
+    low, high = axes[1].get_ylim()
+    axes[1].set_ylim(low, high + 0.3 * (high - low))
+    for height, frame, told in (
+        (0.92, "R", "in the frame of R$_t$ it is constant"),
+        (0.83, "L", "in L$_t$'s it turns"),
+    ):
+        axes[1].text(0.03, height, told, color=colour[frame], transform=axes[1].transAxes)
 
 
 def frames(counts: Sequence[int] = COUNTS) -> Table:
@@ -71,7 +110,7 @@ def frames(counts: Sequence[int] = COUNTS) -> Table:
         "frames",
         "gDDIM on CLD: the frames R and L, q = 0 to 3, predictor and pairs",
         rows,
-        "CLD with position_variance 1e-6, two modes on a line, t from 1 to 1e-3 (quadratic grid), 4 starts;"
+        "CLD with position_variance 1e-6, two modes on a line, t from 1 to 1e-3 (quadratic grid), 6 starts;"
         " error: largest component over the starts; order between the last two counts; constant = error N^order_claimed"
         " at the finest.",
     )
@@ -87,12 +126,12 @@ def frames(counts: Sequence[int] = COUNTS) -> Table:
 
 
 def cld_bench() -> Bench:
-    """CLD as gDDIM's authors have it, 4 trajectories."""
+    """CLD as gDDIM's authors have it, 6 trajectories."""
     import numpy as np
 
     import odekit as ok
 
-    x = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 2)) * [1, 0.5])[:, :, None]
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 2)) * [1, 0.5])[:, :, None]
     return Bench(ok.CLD(position_variance=1e-6), mixture_of(TWO_MODES), x, 1e-3, "time-quadratic")
 
 
