@@ -131,7 +131,7 @@ class MatrixModel:
         """Bind the model to a list of times: ``call(k, x)`` finds laws and operators ready."""
         times = torch.as_tensor(times, dtype=torch.float64).detach()
         c, d = self._weights(times)
-        laws = [self.marginals.at(t) for t in times.tolist()]
+        laws = self.marginals.laws(times)
         weights = [tuple(one if one is None else _at_step(one, k) for one in (c, d)) for k in range(len(laws))]
 
         def call(k: int, x: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -41,6 +42,20 @@ class PhaseSpaceLaw(AtTime):
         for i in reversed(range(n)):  # data L^-1, from its last entry on
             known = sum(gain * rows[k][i] for gain, k in zip(self.gains, range(i + 1, n), strict=True))
             self.gains.insert(0, (data[i] - known) / rows[i][i])
+
+    def step(self, k: int) -> PhaseSpaceLaw:
+        """The law at the k-th of times (m, 1, 1)."""
+
+        def taken(table: Any) -> Any:
+            if isinstance(table, list):
+                return [taken(entry) for entry in table]
+            return table[k] if table.ndim == 3 else table
+
+        law = copy.copy(self)
+        for name in ("along", "below", "kept", "gains"):
+            setattr(law, name, taken(getattr(self, name)))
+        law.bias = self.bias[k]
+        return law
 
     def _differences(self, u: Tensor) -> list[Tensor]:
         """Each channel from the components' means, (B, K, d)."""
@@ -96,6 +111,12 @@ class PhaseSpaceMixture(SeenThrough):
     def flat(self, u: Tensor) -> Tensor:
         return super().flat(u).reshape(len(u), self.process.channels, self.mixture.dimension)
 
+    def laws(self, times: Tensor) -> list[PhaseSpaceLaw]:
+        """The laws at times (m,), their tables computed together."""
+        together = max(1, self.mixture.budget // (64 * self.mixture.covariances.eigenvalues.numel()))
+        parts = ((self.law(self, part[:, None, None]), len(part)) for part in times.split(together))
+        return [whole.step(k) for whole, count in parts for k in range(count)]
+
     def marginal_x(self, t: float) -> GaussianMixture:
         """The law of the position x_t, a mixture: means Psi_xx m_k, covariances Psi_xx^2 S_k + Sigma_xx."""
         mean, covariance = self.process.mean(t).value, self.process.covariance(t).value
@@ -103,9 +124,11 @@ class PhaseSpaceMixture(SeenThrough):
 
     def check_regular(self, deviations: list[Tensor], t: Tensor) -> None:
         """Raises `TargetError` where u_t has no density: at t = 0 for point masses or a channel without variance."""
-        if not all(bool((deviation > 0).all()) for deviation in deviations):
+        singular = [~(deviation > 0).all(-1).all(-1).expand(t.shape[:1]) for deviation in deviations]
+        if any(bool(one.any()) for one in singular):
+            first = t.flatten()[torch.stack(singular).any(0).flatten()][0].item()
             raise TargetError(
-                f"no density at t = {t.item():g}: the covariance of a component is singular there; take t > 0, or"
+                f"no density at t = {first:g}: the covariance of a component is singular there; take t > 0, or"
                 " positive scales with positive variances of the other channels"
             )
 

@@ -108,6 +108,10 @@ class SeenThrough:
         t = settled(t)
         return self.law(self, t) if isinstance(t, Tensor) else self._kept(float(t))
 
+    def laws(self, times: Tensor) -> list[AtTime]:
+        """The laws at times (m,)."""
+        return [self.at(t) for t in times.tolist()]
+
     def prepare(self, times: Any) -> Callable[[int, Tensor], Tensor]:
         """Bind the scores to a plan's times: `call(k, u)` is the score at times[k], its tables kept from then on."""
         laws: dict[int, AtTime] = {}
