@@ -27,7 +27,7 @@ class ProbabilityFlow:
     ``flow(x, t)`` is dx/dt.
     On a process whose coefficients are operators (phase space, blurring) the predictions are "r-noise", "l-noise",
     "score", "velocity" and "edm", or a `Preconditioned` for data of another variance, and states are the process's:
-    (B, 2, *shape), or components in the DCT basis.
+    (B, n, *shape), or components in the DCT basis.
     Source: Song et al. 2021 (arXiv 2011.13456), eq. 13.
 
     >>> import odekit as ok

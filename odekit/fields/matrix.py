@@ -30,7 +30,7 @@ def prediction_on(process: Any, name: Any) -> Prediction | OperatorPrediction:
 
 
 def require_states(process: Any, x: Any) -> None:
-    """Raises OperatorError unless x is a state of a process that has a form for them: (B, 2, *shape), (B, *shape).
+    """Raises OperatorError unless x is a state of a process that has a form for them: (B, n, *shape), (B, *shape).
 
     A model of one's own may take any shape, and the velocity's coefficients are numbers: nothing else would notice.
     """

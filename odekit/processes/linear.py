@@ -139,8 +139,7 @@ class LinearSDE(MatrixProcess):
                 raise OdekitError(
                     "LinearSDE: this transition has no closed form (F(t) and F(s) do not commute), so times are float64"
                 )
-            drift = lambda t: as_matrix(self._drift(Words, t))  # noqa: E731
-            return as_rows(propagate(drift, *torch.broadcast_tensors(to, at)))
+            return as_rows(propagate(self._drifts, *torch.broadcast_tensors(to, at)))
         begun, ended = (self._run("integral", words, t) for t in (at, to))
         B = [[b - a for a, b in zip(*rows, strict=True)] for rows in zip(begun, ended, strict=True)]
         if self.channels != 2:
@@ -197,7 +196,7 @@ class LinearSDE(MatrixProcess):
             t = torch.exp(log_t)
             psi, noise = super(LinearSDE, self).from_start(Words, t[:1])
             found = [[as_matrix(psi)], [torch.stack([*noise, torch.ones_like(t[:1])], -1).unsqueeze(-1)]]
-            for states, rate in zip(found, (lambda t: as_matrix(self._drift(Words, t)), self._lyapunov), strict=True):
+            for states, rate in zip(found, (self._drifts, self._lyapunov), strict=True):
                 for step in propagate(rate, t[1:], t[:-1]):
                     states.append(step @ states[-1])
             psi, noise = (torch.cat(states).flatten(1) for states in found)
@@ -212,6 +211,10 @@ class LinearSDE(MatrixProcess):
 
         with torch.no_grad():
             return Interpolant(march, math.log(EARLIEST * self.t_max), math.log(self.t_max), units)
+
+    def _drifts(self, t: torch.Tensor) -> torch.Tensor:
+        """F at times (...), (..., n, n)."""
+        return as_matrix(self._drift(Words, t))
 
     def _lyapunov(self, t: torch.Tensor) -> torch.Tensor:
         """The matrix of W' = F W + W F^T + G G^T on (lower triangle of W, 1)."""
