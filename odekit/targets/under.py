@@ -18,7 +18,7 @@ def under(process: Any, mixture: GaussianMixture) -> SeenThrough:
 
     It has `score(u, t)`, `score_jvp(u, v, t)`, `denoiser(u, t)` (E[x_0 | u_t]), `log_density(u, t)`,
     `sample(count, t, seed)`, `at(t)` (tables ready for one time) and in phase space `marginal_x(t)`. States are those
-    of the process: (B, n, *shape) in phase space, data first, cosine coefficients (B, *shape) under blurring, its `denoiser` too.
+    of the process: (B, n, *shape) in phase space, cosine coefficients (B, *shape) under blurring, its `denoiser` too.
     Raises `TargetError` for a process with scalar coefficients, whose scores the mixture itself has, and for data that
     are no mixture.
 
