@@ -80,6 +80,16 @@ class TestOneMethod:
         assert ok.same(plans["r-noise"], plans["l-noise"]) and ok.same(plans["r-noise"], plans["score"])
         assert not ok.same(plans["r-noise"], ok.plan(tableau, flow, grid))
 
+    @pytest.mark.parametrize("name", ["cld", "blurring"])
+    def test_a_preconditioned_score_has_another_linear_part(self, name):
+        """With C_skip there is more in A: another method of the same order, the propagator by collocation."""
+        process, mixture, _ = setting(name)
+        flow, grid = ok.ProbabilityFlow(process, mixture, "score"), ok.grid("time-uniform", (0.5, 0.3), 3)
+        plans = [ok.plan("heun2", flow, grid, prediction=p, coordinates="lawson") for p in ("edm", "score")]
+        assert not ok.same(*plans)
+        method = ok.methods.get("rk4", prediction="edm", coordinates="lawson")
+        assert abs(slope(name, method, (6, 12), "score") - 4) < 0.25
+
     @pytest.mark.parametrize("name", BLURRED_AND_PHASE)
     @pytest.mark.parametrize("t_end", [1e-3, 1e-8])
     def test_near_the_data_the_inverse_factor_costs_no_digits(self, name, t_end):
