@@ -6,6 +6,7 @@ a ratio of steps of blocks and of numbers on as many numbers, with a model that 
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -33,38 +34,40 @@ PAIRS = {"gddim-0": "ddim", "gddim-2": "deis-tab-2", "gddim-pece-2": "abm-3", "r
 SHAPES = [(B, 2, d) for B in (1, 16, 1024, 65536) for d in (1, 2, 8, 64)] + [(16, 2, 3, 32, 32), (64, 2, 3, 64, 64)]
 
 
-def a_step(segments: tuple, start: torch.Tensor) -> Callable[[], tuple[float, float]]:
-    """Seconds a run of few and of many steps takes, one each call: their difference is free of what starting costs."""
-    output = torch.randn_like(start)
+def intervals(plan: object, start: torch.Tensor) -> list[float]:
+    """Seconds from one step's first evaluation to the next one's, of a run whose model only looks at the clock."""
+    output, seen, each = torch.randn_like(start), [], max(segment.evaluations for segment in plan.segments)
 
-    def run(plan: object) -> float:
-        begun = time.perf_counter()
-        engine.run(plan.segments, lambda k, y: output, [start])
-        return time.perf_counter() - begun
+    def call(k: int, y: torch.Tensor) -> torch.Tensor:
+        seen.append(time.perf_counter())
+        return output
 
-    return lambda: tuple(run(plan) for plan in segments)
+    engine.run(plan.segments, call, [start])
+    steady = seen[4 * each : -2 * each : each]
+    return [after - before for before, after in itertools.pairwise(steady)]
 
 
 def running(budget: float = 1.0) -> None:
-    """Cost of a step beyond the model: blocks on (B, 2, *shape) over numbers on (B, 2 * ...)."""
-    few, many = 10, 30
-    print("\nstep of blocks / step of numbers (microseconds)  " + "  ".join(f"{name:>14s}" for name in PAIRS))
-    for dtype in (torch.float64, torch.float32):
-        for shape in SHAPES:
-            cells, start = [], torch.randn(shape, dtype=dtype)
-            for names in PAIRS.items():
-                timed = []
-                for process, name, prediction in zip((ok.PSLD(), ok.VP()), names, ("r-noise", "noise"), strict=True):
-                    flow = ok.ProbabilityFlow(process, lambda x, t: x, prediction)
-                    plans = [ok.plan(name, flow, ok.grid("time-quadratic", process, n)) for n in (few, many)]
-                    timed.append(a_step(plans, start if prediction == "r-noise" else start.flatten(1)))
-                runs, end = [], time.perf_counter() + budget
-                while len(runs) < 4 or time.perf_counter() < end:
-                    runs.append([one() for one in timed])
-                best = torch.tensor(runs[1:]).amin(0)
-                blocks, numbers = ((long - short) / (many - few) * 1e6 for short, long in best.tolist())
-                cells.append(f"{blocks / numbers:5.2f} ({numbers:6.0f})")
-            print(f"{str(dtype)[6:]} {str(shape):37s}  " + "  ".join(f"{cell:>14s}" for cell in cells))
+    """Cost of a step beyond the model: blocks on (B, 2, *shape) over numbers on (B, 2 * ...).
+
+    Lower deciles of the steps of runs that take turns: unlike means they are the same on a busy machine.
+    """
+    print("\nstep of blocks / of numbers (us)   " + "  ".join(f"{name:>14s}" for name in PAIRS))
+    plans = []
+    for names in PAIRS.items():
+        for process, name, prediction in zip((ok.PSLD(), ok.VP()), names, ("r-noise", "noise"), strict=True):
+            flow = ok.ProbabilityFlow(process, lambda x, t: x, prediction)
+            plans.append(ok.plan(name, flow, ok.grid("time-quadratic", process, 24)))
+    for dtype, shape in itertools.product((torch.float64, torch.float32), SHAPES):
+        cells, start = [], torch.randn(shape, dtype=dtype)
+        for blocks, numbers in zip(plans[::2], plans[1::2], strict=True):
+            taken, end = ([], []), time.perf_counter() + budget
+            while len(taken[0]) < 30 or time.perf_counter() < end:
+                taken[0].extend(intervals(blocks, start))
+                taken[1].extend(intervals(numbers, start.flatten(1)))
+            matrix, scalar = (1e6 * torch.tensor(part).quantile(0.1).item() for part in taken)
+            cells.append(f"{matrix / scalar:5.2f} ({scalar:6.0f})")
+        print(f"{str(dtype)[6:]} {str(shape):25s}  " + "  ".join(f"{cell:>14s}" for cell in cells), flush=True)
 
 
 def main() -> None:
