@@ -78,8 +78,8 @@ def as_matrix(rows: Entries) -> Any:
     full = [[rows[max(i, j)][min(i, j)] if len(rows[0]) < n else rows[i][j] for j in range(n)] for i in range(n)]
     if not isinstance(full[0][0], torch.Tensor):
         return np.array(full, object)
-    shape = torch.broadcast_shapes(*(entry.shape for row in full for entry in row))
-    return torch.stack([torch.stack([entry.expand(shape) for entry in row], -1) for row in full], -2)
+    entries = torch.broadcast_tensors(*(entry for row in full for entry in row))  # broadcast_shapes imports SymPy
+    return torch.stack(entries, -1).unflatten(-1, (n, n))
 
 
 def as_rows(matrices: Any) -> Entries:

@@ -2,6 +2,8 @@
 
 import math
 import pickle
+import subprocess
+import sys
 
 import mpmath
 import numpy as np
@@ -335,3 +337,9 @@ def test_r_is_refused_where_it_is_not_known():
     close(CLD.factor(1 + 1e-15).value, CLD.factor(1.0).value, 1e-13)  # a grid's end in rounding
     close(CLD.factor(0.0, "L").value, torch.diag(times(0.0, 0.1)), 1e-17)
     assert math.isfinite(PUBLISHED_CLD.rotation(0.0))
+
+
+def test_factors_load_no_symbolic_algebra():
+    """A second of import at the first factor, for nothing: `torch.broadcast_shapes` does that."""
+    code = "import sys, odekit; odekit.PSLD().factor(0.5); print('sympy' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
