@@ -13,6 +13,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
+from odekit.algebra.proof import Proof
 from odekit.algebra.trees import AlgebraError
 from odekit.exceptions import unknown
 
@@ -112,13 +113,19 @@ def _named(name: str | os.PathLike) -> Any:
     raise unknown("method", name, sorted(known))
 
 
-class StochasticCertificate:
-    """Which published conditions a stochastic Runge-Kutta method meets: strong ones for SRA and SRI, else weak."""
+class StochasticCertificate(Proof):
+    """Which published conditions a stochastic Runge-Kutta method meets: strong ones for SRA and SRI, else weak.
+
+    >>> from odekit.algebra.stochastic_tables import get
+    >>> certificate(get("sra1").changed("alpha", "1/2", 0)).findings()
+    ['strong order 0, not 3/2 as claimed: SRA 1, tau_0: alpha = 1: off by 1/6']
+    """
 
     def __init__(self, method: Any):
         self.method, self.name, self.family = method, method.name, "stochastic-runge-kutta"
         self.claimed: Fraction = method.order
         self.kind = "strong" if method.family.startswith("SR") else "weak"
+        self.notion = f"{self.kind} order"
 
     @cached_property
     def order(self) -> Fraction:
@@ -143,42 +150,23 @@ class StochasticCertificate:
 
         return max(c.order for c in stochastic_conditions(self.method.family, 2 if self.kind == "weak" else "3/2"))
 
-    def findings(self) -> list[str]:
-        """Claims that do not hold, with the first condition that fails.
-
-        >>> from odekit.algebra.stochastic_tables import get
-        >>> certificate(get("sra1").changed("alpha", "1/2", 0)).findings()
-        ['strong order 0, not 3/2 as claimed: SRA 1, tau_0: alpha = 1: off by 1/6']
-        """
-        if self.order == self.claimed:
-            return []
-        why = f": {self.failing[0]}" if self.order < self.claimed and self.failing else ""
-        return [f"{self.kind} order {self.order}, not {self.claimed} as claimed{why}"]
-
     def rows(self) -> list[tuple[str, str]]:
         """(label, text) of everything, as a page shows it."""
         beyond = f"; next: {self.failing[0]}" if self.failing else f", the highest known for {self.method.family}"
         return [
             ("class", self.method.family),
-            (f"{self.kind} order", f"{self.order}{beyond}"),
+            (self.notion, f"{self.order}{beyond}"),
             ("conditions that fail", str(len(self.failing))),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data."""
+    def details(self) -> dict[str, Any]:
+        """Its class and kind, and orders as text: there are halves among them."""
         return {
-            "name": self.name,
-            "family": self.family,
             "class": self.method.family,
+            "kind": self.kind,
             "claimed_order": str(self.claimed),
             "order": str(self.order),
-            "kind": self.kind,
-            "failing": list(self.failing),
-            "findings": self.findings(),
         }
-
-    def __repr__(self) -> str:
-        return f"<certificate of {self.name}: {self.kind} order {self.order}>"
 
 
 def stochastic_certificate(method: Any) -> StochasticCertificate:

@@ -9,7 +9,7 @@ class Proof:
     """The frame of a certificate: a name, a family, what is claimed and what holds, as a list and as plain data.
 
     A kind of certificate sets `name`, `family` and `claimed` (None: nothing is claimed), finds `order` and `failing`,
-    the first conditions that do not hold, and adds `details`, the rest of its plain data.
+    the first conditions that do not hold, and adds `details`, the rest of its plain data. `notion` says which order.
 
     >>> from odekit.algebra.certificates import certificate
     >>> certificate("strang")
@@ -21,6 +21,7 @@ class Proof:
     claimed: int | None
     order: int | None
     failing: tuple
+    notion: str = "order"
 
     def findings(self) -> list[str]:
         """Claims that do not hold, with the first condition that fails.
@@ -33,7 +34,7 @@ class Proof:
         if not self.claimed or self.order == self.claimed:
             return []
         why = f": {self.failing[0]}" if self.order < self.claimed and self.failing else ""
-        return [f"order {self.order}, not {self.claimed} as claimed{why}"]
+        return [f"{self.notion} {self.order}, not {self.claimed} as claimed{why}"]
 
     def details(self) -> dict[str, Any]:
         """What this kind of certificate says beyond the order, as plain data."""
@@ -52,4 +53,4 @@ class Proof:
         }
 
     def __repr__(self) -> str:
-        return f"<certificate of {self.name}: order {self.order}>"
+        return f"<certificate of {self.name}: {self.notion} {self.order}>"

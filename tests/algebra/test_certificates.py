@@ -9,6 +9,7 @@ from odekit import methods
 from odekit.algebra import certificate, stability_function
 from odekit.algebra.exponential import ExponentialTableau
 from odekit.algebra.exponential_methods import get as exponential
+from odekit.algebra.proof import Proof
 from odekit.algebra.stochastic_tables import get as stochastic
 from odekit.algebra.trees import AlgebraError
 from odekit.exceptions import UnknownNameError
@@ -143,6 +144,16 @@ def test_stochastic_methods_have_strong_and_weak_orders():
 def test_a_wrong_stochastic_entry_is_named():
     wrong = stochastic("sriw1").changed("beta1", "-2", 0)
     assert certificate(wrong).order == 0 and certificate(wrong).findings()[0].startswith("strong order 0, not 3/2")
+
+
+def test_a_stochastic_certificate_as_plain_data():
+    found = certificate(stochastic("sra1").changed("alpha", "1/2", 0))
+    assert isinstance(found, Proof) and repr(found) == "<certificate of sra1, changed: strong order 0>"
+    assert found.to_dict() == {
+        "name": "sra1, changed", "family": "stochastic-runge-kutta", "class": "SRA", "kind": "strong",
+        "claimed_order": "3/2", "order": "0", "failing": ["SRA 1, tau_0: alpha = 1: off by 1/6"],
+        "findings": ["strong order 0, not 3/2 as claimed: SRA 1, tau_0: alpha = 1: off by 1/6"],
+    }  # fmt: skip
 
 
 # The door.
