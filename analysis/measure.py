@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ from odekit.exceptions import DivergenceError, ModelError, OdekitError
 from odekit.fields.matrix import is_isotropic
 from odekit.fields.problems import Problem
 
-Result = tuple[torch.Tensor, int]
-
 FORMULA, WITH_START, LOCAL = "formula", "with start", "local"
 FEW = (5, 10, 20)  # evaluations at which the report quotes an error
 BENT, FLAT = 0.5, 0.1  # how far above the claim the first slope lies that bends, and how near to it the last
@@ -28,7 +27,10 @@ BENT, FLAT = 0.5, 0.1  # how far above the claim the first slope lies that bends
 
 @dataclass(frozen=True)
 class Study:
-    """One measured ladder with its verdict; `.row` is its entry in results.json."""
+    """One measured ladder with its verdict; `.row` is its entry in results.json.
+
+    `.slope`, from `.low` to `.high`, `.verdict` and `.reason` are what the ladder says.
+    """
 
     row: dict[str, Any]
     ladder: Ladder
@@ -37,25 +39,9 @@ class Study:
     def rows(self) -> list[dict[str, Any]]:
         return [self.row]
 
-    @property
-    def slope(self) -> float:
-        return self.ladder.estimate.slope
-
-    @property
-    def low(self) -> float:
-        return self.ladder.estimate.low
-
-    @property
-    def high(self) -> float:
-        return self.ladder.estimate.high
-
-    @property
-    def verdict(self) -> str:
-        return self.ladder.estimate.verdict
-
-    @property
-    def reason(self) -> str:
-        return self.ladder.estimate.reason
+    slope, low, high, verdict, reason = (
+        property(attrgetter(f"ladder.estimate.{name}")) for name in ("slope", "low", "high", "verdict", "reason")
+    )
 
     def plot(self, axes: Any = None) -> Any:
         """Errors against steps on logarithmic axes; returns the matplotlib axes (new ones without `axes`)."""
