@@ -18,7 +18,7 @@ from odekit.operators import Block, Diagonal
 from odekit.plan.carriers import composed, embedded, flat, folded, valued, widest
 from odekit.plan.dense import EPSILON, as_array, live, whole
 from odekit.plan.program import Plan
-from odekit.plan.realisation import equilibrated
+from odekit.plan.realisation import equilibrated, heard
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
 
     Both are expressed in one prediction and state scale; evaluations and draws without a path to the output are
     dropped. Coefficients are compared in tables with equilibrated rows and columns, so that the last steps count as
-    much as the first; noise draws are compared one by one, in order. "The same method" needs several random
-    non-uniform grids; this compares one.
+    much as the first; what one channel of a register weighs counts as nothing where it is rounding beside what another
+    weighs. Noise draws are compared one by one, in order. "The same method" needs several random non-uniform grids;
+    this compares one.
 
     Without ``tol`` the tolerance is 8 eps n for n evaluations, eps the rounding unit of the coarser plan: a weight of a
     step of length 1/n is a difference of numbers n times as large, and n steps add up their errors (diffusers' float32
@@ -78,7 +79,8 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
     n = len(s)
     coarse = max(EPSILON.get(p.precision, EPSILON["float64"]) for p in (a, b))
     least = (1024 if changes else 64) * EPSILON["float64"]
-    tolerance = max(8 * coarse, least) * max(1, n) if tol is None else tol
+    rounding = max(8 * coarse, least)
+    tolerance = rounding * max(1, n) if tol is None else tol
     gauge = f"prediction {prediction(a.prediction).name}, state scale {a.state_scale}, {n} live evaluations"
     if (n, len(draws)) != (len(t), len(others)):
         found = f"{n} live evaluations and {len(draws)} draws against {len(t)} and {len(others)}"
@@ -86,7 +88,7 @@ def same(a: Plan, b: Plan, tol: float | None = None) -> Comparison:
     if a.form and b.form and a.form != b.form:
         return Comparison(False, f"coefficients {a.form} against {b.form}", float("inf"), tolerance, gauge)
     u, v = (embedded(w[None], max(a.form, b.form, key=len))[0] for w in (u, v))
-    gaps = _gaps(u, v)
+    gaps = _gaps(u, v, rounding)
     distances, allowed = _apart(a.process, s, b.process, t), 64 * coarse if tol is None else tol
     for k in range(n + 1):
         where = "the output" if k == n else f"evaluation {k}"
@@ -111,11 +113,14 @@ def _in_one_prediction(a: Plan, b: Plan) -> tuple[Plan, Plan]:
         return reexpressed(a, b.prediction, b.state_scale), b
 
 
-def _gaps(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _gaps(u: np.ndarray, v: np.ndarray, rounding: float) -> np.ndarray:
     """Differences in equilibrated tables; an operator counts by the numbers it holds."""
     own = u.ndim - 2
     one, other = flat(u, own), flat(v, own)
-    rows, columns = equilibrated(np.maximum(np.abs(one), np.abs(other)))
+    sizes = np.maximum(np.abs(one), np.abs(other))
+    if own == 2:
+        one, other, sizes = (part * heard(sizes, u.shape[-1], rounding) for part in (one, other, sizes))
+    rows, columns = equilibrated(sizes)
     return folded(np.abs(one - other) / rows[..., None] / columns[..., None, :], u.shape[2:])
 
 

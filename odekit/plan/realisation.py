@@ -31,6 +31,16 @@ def _largest(sizes: np.ndarray, axis: int) -> np.ndarray:
     return np.where(largest > 0, largest, 1.0)
 
 
+def heard(sizes: np.ndarray, channels: int, rounding: float) -> np.ndarray:
+    """Which columns of a table of sizes (R, C) are more than rounding (C,), channel by channel of its registers.
+
+    Where only one channel of an output is used, a change of prediction leaves rounding in the columns of the others:
+    nothing beside that one in every row. Equilibrated, they would look like signal.
+    """
+    shares = (sizes / _largest(sizes, axis=-1)[..., None]).max(axis=0).reshape(-1, channels)
+    return (shares > rounding * shares.max(axis=1, keepdims=True)).ravel()
+
+
 def realised(rows: np.ndarray, kinds: list[str], times: np.ndarray, epsilon: float) -> list[Segment]:
     """Segments with as few live registers as possible, from rows (n+1, 1+events) over x_T and the events in order.
 
@@ -47,6 +57,8 @@ def realised(rows: np.ndarray, kinds: list[str], times: np.ndarray, epsilon: flo
     channels = rows.shape[-1] if own == 2 else 1
     tolerance = 64 * epsilon * max(1.0, len(rows)) ** 0.5
     table = flat(rows, own) if own == 1 else flat(rows, own)[None]  # (components, rows, columns) of numbers
+    if channels > 1:
+        table = table * heard(np.abs(table[0]), channels, tolerance)
     scale, columns = equilibrated(np.abs(table))
     scaled = table / scale[..., None] / columns[:, None]
 

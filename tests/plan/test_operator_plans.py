@@ -1,5 +1,7 @@
 """Plans whose coefficients are operators: run, read, compared, re-expressed and stored like the rest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,15 @@ def by_table(plan, model, u):
     for t, row in zip(table.times, table.inputs, strict=True):
         registers.append(model(taken(row), t))
     return taken(table.output)
+
+
+def channel_times(plan, step, factor):
+    """The plan with what the position's channel of the first evaluation of a step (or of all) weighs multiplied."""
+    (segment,) = plan.segments
+    inputs, outputs = segment.inputs.clone(), segment.outputs.clone()
+    for table in (inputs, outputs):
+        table[step, :, len(segment.slots), :, 0] *= factor
+    return plan.replaced(segments=(replace(segment, inputs=inputs, outputs=outputs),))
 
 
 @pytest.fixture(params=["cld", "blurring"])
@@ -190,6 +201,27 @@ class TestGauge:
             plan.segments[-1].times, plan.segments[-1].inputs, outputs, plan.segments[-1].slots
         )))  # fmt: skip
         assert not ok.same(plan, wrong)
+
+    def test_a_channel_that_is_never_used_is_rounding_in_other_registers(self):
+        """Reduced Verlet asks the second time for the score of the momentum alone."""
+        flow = ok.ProbabilityFlow(ok.PSLD(), MODES, "score")
+        plan = ok.plan("rvv", flow, ok.grid("time-uniform", flow.process, 5))
+        other = plan.reexpress("r-noise")
+        back = other.reexpress("score")
+        unused = abs(back.dense().output[2, :, 0]).max()
+        assert 0 < unused < 1e-15 and plan.dense().output[2, :, 0].abs().max() == 0
+        assert ok.same(plan, other) and ok.same(other, plan) and ok.same(plan, back)
+        assert back.compress().registers == plan.compress().registers == 1
+        for step in range(5):
+            assert not ok.same(channel_times(plan, step, 1 + 1e-9), other)
+
+    @pytest.mark.parametrize("size", [1e-3, 1e-9])
+    def test_a_channel_that_weighs_little_is_compared_all_the_same(self, size):
+        flow = ok.ProbabilityFlow(ok.PSLD(), MODES, "score")
+        plan = channel_times(ok.plan("rvv", flow, ok.grid("time-uniform", flow.process, 5)), slice(None), size)
+        for step in range(5):
+            found = ok.same(plan, channel_times(plan, step, 1.001))
+            assert not found and f"evaluation {2 * step + 1} takes" in str(found) and "(entry 0, 0)" in str(found)
 
     def test_two_processes(self):
         flow, grid, _ = problem("cld")
