@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from odekit.exceptions import OperatorError, PredictionError
@@ -55,6 +55,15 @@ class OperatorPrediction:
         drift = process.drift(t)
         return drift if self.skip is None else drift - half @ self.skip(process, t), -(half @ self.out(process, t))
 
+    def __reduce__(self) -> tuple:
+        """Pickled by its name or its data's variance, so that a copy is the same; one of your own by its functions."""
+        if OPERATOR_PREDICTIONS.get(self.name) is self:
+            return _named, (self.name,)
+        owner = getattr(self.out, "__self__", None)
+        if isinstance(owner, Coefficients):
+            return _preconditioned, (Preconditioned(owner.data_variance),)
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+
 
 def _noise(name: str, kind: str) -> OperatorPrediction:
     def factor(process: Any, t: Any) -> Operator:
@@ -84,6 +93,10 @@ OPERATOR_PREDICTIONS = {
     "l-noise": _noise("l-noise", "L"),
     "edm": _preconditioned(Preconditioned()),
 }
+
+
+def _named(name: str) -> OperatorPrediction:
+    return OPERATOR_PREDICTIONS[name]
 
 
 def operator_prediction(prediction: Any, process: Any) -> OperatorPrediction:

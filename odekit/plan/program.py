@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -197,6 +197,10 @@ class Plan:
     def replaced(self, **changes) -> Plan:
         """A copy with some of its fields changed."""
         return replace(self, **changes)
+
+    def __reduce__(self) -> tuple:
+        """Pickled by its fields, without the model it ran last."""
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
     def __repr__(self) -> str:
         return (
