@@ -171,4 +171,5 @@ def _slope(r: Any, stations: list, j: int) -> Any:
 
 
 def _largest(operator: Operator) -> float:
-    return float(abs(operator.value).max())
+    value = operator.value
+    return float(abs(value.detach() if torch.is_tensor(value) else value).max())

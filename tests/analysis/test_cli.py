@@ -65,7 +65,7 @@ def test_bad_input_is_refused_in_one_line(capsys, arguments, named):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        (["verify", "deis-tab-9"], ["unknown method 'deis-tab-9'", "did you mean 'deis-tab-", "in all"]),
+        (["verify", "deis-tap-9"], ["unknown method 'deis-tap-9'", "did you mean 'deis-tab-", "in all"]),
         (["verify", "rk4", "--process", "vpp"], ["unknown process", "did you mean 'vp'"]),
         (["verify", "rk4", "--prediction", "nois"], ["unknown prediction", "did you mean 'noise'"]),
         (["verify", "rk4", "--problem", "ring7"], ["unknown problem", "did you mean 'ring6'"]),

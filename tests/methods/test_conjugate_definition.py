@@ -13,6 +13,8 @@ import odekit as ok
 from odekit import methods
 from odekit.exceptions import OdekitError
 from odekit.fields.preconditioned import Coefficients, Preconditioned
+from odekit.methods import conjugate_frames
+from odekit.methods.conjugate import CONSTRUCTIONS
 from odekit.methods.damping import Damping
 from odekit.processes import CLD, PSLD, VE, VP, Blurring, LinearSDE
 
@@ -161,13 +163,11 @@ def test_conjugate_splittings_run_on_any_drift(word, construction):
     assert math.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.2)
 
 
-@pytest.mark.parametrize("options", [{}, {"construction": "separate"}], ids=["joint", "separate"])
-@pytest.mark.parametrize("name", ["lambda-ddim-2", "cse", "cvv"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("lambda-ddim-2", {}), *((word, {"construction": kind}) for word in ("cse", "cvv") for kind in CONSTRUCTIONS)],
+)
 def test_collocation_is_the_exponential_where_nothing_varies(name, options, monkeypatch):
-    from odekit.methods import conjugate_frames
-
-    if name == "lambda-ddim-2" and options:
-        pytest.skip("not split")
     closed = ok.plan(name, flow_of(PSLD()), UNEVEN, rate=1.7, **options).dense().output
     monkeypatch.setattr(conjugate_frames, "_is_constant", lambda process: False)
     solved = ok.plan(name, flow_of(PSLD()), UNEVEN, rate=1.7, **options).dense().output
