@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from odekit.exceptions import DivergenceError, ModelError, OdekitError
+from odekit.exceptions import DivergenceError, ModelError, OdekitError, QuadratureError
 
 SPAN = (-2.0, 6.0)  # rates times the length of the solve
 COARSE = 16  # intervals of the first look
@@ -21,7 +21,8 @@ class RateChoice:
     """The rate with the least error at a number of steps: numbers first, `plot` on request.
 
     ``error`` is the error at ``rate``, ``undamped`` that at rate 0; ``rates`` and ``errors`` all that were tried,
-    in increasing order, nan where a solve blew up. ``at_end``: the best lies at an end of the range, look further.
+    in increasing order, infinite where a solve blew up or a weight did not converge. ``at_end``: the best lies at an
+    end of the range, look further.
     """
 
     method: str
@@ -92,8 +93,8 @@ def choose_rate(
         if rate not in known:
             try:
                 known[rate] = exact.error(ok.solve(exact.field, exact.x, make(rate), exact.grid(steps)))
-            except (DivergenceError, ModelError):
-                known[rate] = math.nan
+            except (DivergenceError, ModelError, QuadratureError):
+                known[rate] = math.inf
         return known[rate]
 
     def best() -> float:

@@ -42,6 +42,10 @@ class ModelError(OdekitError):
     """A model that returned the wrong shape, the wrong dtype or a number that is none."""
 
 
+class QuadratureError(MethodError):
+    """A method whose weights are integrals that no number of points resolves on this grid."""
+
+
 class DivergenceError(OdekitError):
     """A solver whose state overflowed, or whose nonlinear equations it could not solve."""
 

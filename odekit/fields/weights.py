@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from odekit.exceptions import MethodError
+from odekit.exceptions import QuadratureError
 from odekit.fields import operator_weights
 from odekit.fields.coordinates import CLOSED, Coordinates, Instant
 from odekit.fields.matrix import MatrixCoordinates
@@ -239,7 +239,7 @@ def converged(f: Coordinates, integral, count: int, condition: float = 1.0) -> l
         if all(_close(a, b, tolerance) for a, b in zip(result, finer, strict=True)):
             return finer
         result = finer
-    raise MethodError(
+    raise QuadratureError(
         f"the weights of {f.prediction.name!r} did not converge with {count} quadrature points: the step spans "
         "too much of the process; use more steps or end before sigma = 0"
     )

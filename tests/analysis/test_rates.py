@@ -7,7 +7,7 @@ import torch
 
 import analysis
 import odekit as ok
-from odekit.exceptions import DivergenceError, OdekitError
+from odekit.exceptions import DivergenceError, MethodError, OdekitError
 
 MODES = ok.GaussianMixture([[-1.0], [1.2]], [0.4, 0.5], [0.4, 0.6])
 SCORES = ok.Preconditioned("1.3756")
@@ -34,6 +34,18 @@ def test_rates_are_refined_on_the_length_of_the_solve():
     assert found.error <= found.undamped and found.error == min(e for e in found.errors if math.isfinite(e))
     make = lambda rate: ok.methods.get("lambda-ddim-1", rate=rate, prediction="noise")  # noqa: E731
     assert analysis.choose_rate(make, flow, 5, **about) == found
+
+
+def test_rates_too_large_for_a_step_are_listed_as_failed():
+    """At 1e4 the integrals of the weights do not converge, at 1e3 states overflow; a wrong method is raised."""
+    flow = ok.ProbabilityFlow(ok.PSLD(), MODES, "l-noise")
+    about = {"batch": 2, "t_start": 0.9, "t_end": 0.1}
+    found = analysis.choose_rate("lambda-ddim-2", flow, 2, rates=(0.0, 1e3, 1e4), **about)
+    assert found.errors[0] < math.inf and found.errors[1:] == (math.inf, math.inf) and found.rate == 0.0
+    with pytest.raises(OdekitError, match="no rate of 10000 to 10000 gives a finite solve"):
+        analysis.choose_rate("lambda-ddim-2", flow, 2, rates=(1e4,), **about)
+    with pytest.raises(MethodError, match="cvv"):
+        analysis.choose_rate("cvv", ok.ProbabilityFlow(ok.VP(), MODES), 6, rates=(0.0, 1.0), batch=2)
 
 
 def test_a_picture_on_request():
