@@ -11,10 +11,10 @@ variable's is in Sigma already. With Sigma = L L^T, w = L^-1 a and q = w^T w it 
     c = sqrt(v / (1 + v q)) L^-T w,
 
 without a difference. It weighs the first channel of N, and E[x_0 | u] = v a^T S^-1 u + sqrt(v / (1 + v q)) N_x, which
-is EDM's preconditioning: on isotropic processes N_x is EDM's network. The second channel has the column L^-T w', w' the
-unit vector across w; it is (a')^T (u + Sigma score) / sqrt((a')^T Sigma a'), a' across a: zero for every exact score,
-whose denoised momentum is zero. So a network needs the data's channels alone, C_out has an inverse at all times, and
-nothing is lost of scores that are not exact.
+is EDM's preconditioning: on isotropic processes N_x is EDM's network. Every other channel has a column L^-T w', the w'
+orthonormal and across w; of two channels it is (a')^T (u + Sigma score) / sqrt((a')^T Sigma a'), a' across a: zero for
+every exact score, whose denoised momentum is zero. So a network needs the data's channels alone, C_out has an inverse
+at all times, and nothing is lost of scores that are not exact.
 
 A = F - G G^T C_skip / 2 = F + G G^T S^-1 / 2 has the flow Psi_A(s, t) = R_s R_t^-1, R the factor of S that follows it.
 Source: Karras et al. 2022 (arXiv 2206.00364), appendix B.6, for numbers; for matrices derived here.
@@ -41,8 +41,9 @@ class Preconditioned:
     """The prediction with C_skip for data of this variance, on every process: EDM's, and its form for matrices.
 
     ``data_variance``: of a coordinate of the data (EDM's sigma_data squared); under blurring also one number for each
-    component of a state, in the cosine basis. The name "edm" is the one of variance 1/4. In phase space the model
-    returns (N, 0): data's channels, and zero. Raises PredictionError for variances that are not positive.
+    component of a state, in the cosine basis. The name "edm" is the one of variance 1/4. On states of
+    several channels the model returns (N, 0, ...): the data's, and zeros. Raises PredictionError for variances that are
+    not positive.
 
     >>> import odekit as ok
     >>> flow = ok.ProbabilityFlow(ok.PSLD(), ok.Gaussian([0.0], [[0.25]]), prediction=Preconditioned(0.25))
@@ -134,24 +135,18 @@ class Coefficients:
         if K.own_axes == 1:
             stretch = (v / (1 + v * whitened**2)) ** 0.5 * whitened
             return K, Diagonal(stretch), Diagonal(1 / stretch)
-        a, b = whitened[..., 0, 0], whitened[..., 1, 0]
-        q = a * a + b * b
-        share, unit = (v / (1 + v * q)) ** 0.5, q**0.5
-        turn, back = (
-            (share * a, -b / unit, share * b, a / unit),
-            (a / (share * q), b / (share * q), -b / unit, a / unit),
-        )
-        return K, _matrix(turn), _matrix(back)
+        w = whitened[..., :, 0]
+        q, first = (w * w).sum(-1, keepdims=True), _identity(w)[0]
+        turn, stretch = _turn(w / q**0.5), (v * q / (1 + v * q)) ** 0.5 * first + (1 - first)
+        return K, Block(turn * stretch[..., None, :]), Block(turn.swapaxes(-1, -2) / stretch[..., :, None])
 
     def check(self, process: Any) -> None:
         """Raises PredictionError where the form of the variances is not the process's."""
         several = isinstance(self.data_variance, tuple)
         if process.carrier == "block":
-            channels = getattr(process, "channels", 2)
-            if several or channels != 2:
-                found = f"{channels} channels" if not several else f"{len(self.data_variance)} variances"
+            if several:
                 raise PredictionError(
-                    f"a preconditioned score on {process!r:.60} takes one variance and two channels, got {found}"
+                    f"a preconditioned score on {process!r:.60} takes one variance, got {len(self.data_variance)}"
                 )
         elif several and len(self.data_variance) != len(process.mean(process.t_min).value):
             raise PredictionError(
@@ -181,8 +176,20 @@ def _widened(process: Any, variance: Fraction) -> Any:
     return type(process)(**parameters)
 
 
-def _matrix(entries: tuple) -> Block:
-    if isinstance(entries[0], torch.Tensor):
-        return Block(torch.stack(entries, -1).unflatten(-1, (2, 2)))
-    values = np.stack([np.asarray(entry, object) for entry in entries], -1)
-    return Block(values.reshape(*values.shape[:-1], 2, 2))
+def _turn(w: Any) -> Any:
+    """Orthogonal matrices (..., n, n) whose first column is the unit vector w (..., n), smooth in w.
+
+    Of two channels a rotation; of others the reflection that takes -e_1 to w, its first column turned round. That fails
+    at w = -e_1 alone, far from where data are while they enter their own mean with the sign that they start with.
+    """
+    one = _identity(w)
+    if len(one) == 2:
+        return (torch if torch.is_tensor(w) else np).stack([w, w[..., [1, 0]] * (one[1] - one[0])], -1)
+    head = w + one[0]
+    return (one - head[..., :, None] * head[..., None, :] / head[..., :1, None]) * (1 - 2 * one[0])
+
+
+def _identity(w: Any) -> Any:
+    """The unit matrix (n, n) in the numbers of vectors (..., n)."""
+    n = w.shape[-1]
+    return torch.eye(n, dtype=w.dtype) if torch.is_tensor(w) else np.eye(n).astype(w.dtype)

@@ -7,6 +7,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
+import sympy
 import torch
 
 import odekit as ok
@@ -28,11 +29,17 @@ SIGNALS = ok.GaussianMixture(numbers([-1.0, 0.3, 0.2], [0.8, -0.4, 0.5]), number
 UNEVEN = numbers(0.8, 0.62, 0.51, 0.33, 0.2, 0.16)
 V = Fraction(3, 10)
 FOUND = Coefficients(V)
-PROCESSES = {"psld": PSLD(), "cld": CLD(), "wide": PSLD(position_variance=0.1)}
+TIME = sympy.Symbol("t")
+BETA = sympy.Rational(1, 10) + sympy.Rational(199, 10) * TIME
+ONE = LinearSDE(sympy.Matrix([[-BETA / 2]]), sympy.Matrix([sympy.sqrt(BETA)]))  # VP as a matrix
+G, X = sympy.sqrt(8), 3 * sympy.sqrt(3)  # the chain is critically damped: one eigenvalue, three times
+CHAIN = sympy.Matrix([[0, 1, 0], [-1, 0, G], [0, -G, -X]])
+THREE = LinearSDE(CHAIN, sympy.Matrix([0, 0, sympy.sqrt(2 * X)]), initial=(0, 1, 1))
+PROCESSES = {"psld": PSLD(), "cld": CLD(), "wide": PSLD(position_variance=0.1), "three": THREE, "one": ONE}
 
 
-def states(count, seed=1):
-    return torch.randn(count, 2, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+def states(count, seed=1, channels=2):
+    return torch.randn(count, channels, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # ------------------------------------------------------------ the coefficients
@@ -40,11 +47,11 @@ def states(count, seed=1):
 
 @pytest.mark.parametrize("which", PROCESSES)
 def test_coefficients_are_those_of_the_definition(which):
-    """C_skip = -S^-1 and C_out diag(1, 0) C_out^T = Sigma^-1 - S^-1, at fifty digits and at both ends of time; float64
-    keeps all but the last: the difference, taken as such, loses eleven at t = 1."""
+    """C_skip = -S^-1 and C_out diag(1, 0, ...) C_out^T = Sigma^-1 - S^-1, at sixty digits and at both ends of time, of
+    which float64 keeps all but the last."""
     process = PROCESSES[which]
     for t in (1e-6, 1e-3, 0.3, 1.0):
-        with mpmath.workdps(50):
+        with mpmath.workdps(60):
             at = mpmath.mpf(t)
             to_matrix = lambda block: mpmath.matrix(block.value.tolist())  # noqa: E731
             mean, sigma = to_matrix(process.mean(at)), to_matrix(process.covariance(at))
@@ -53,14 +60,18 @@ def test_coefficients_are_those_of_the_definition(which):
             skip, out, into = (to_matrix(f(process, at)) for f in (FOUND.skip, FOUND.out, FOUND.into))
             assert mpmath.mnorm(skip + S**-1) < mpmath.mpf(10) ** -40 * mpmath.mnorm(S**-1)
             assert mpmath.mnorm(out[:, 0] * out[:, 0].T - gap) < mpmath.mpf(10) ** -35 * mpmath.mnorm(gap)
-            assert mpmath.mnorm(into * out - mpmath.eye(2)) < mpmath.mpf(10) ** -35
+            assert mpmath.mnorm(into * out - mpmath.eye(process.channels)) < mpmath.mpf(10) ** -35
             expected = [np.array(m.tolist(), dtype=float) for m in (skip, out, into)]
         for f, value in zip((FOUND.skip, FOUND.out, FOUND.into), expected, strict=True):
             assert np.abs(f(process, t).value.numpy() - value).max() < 1e-13 * np.abs(value).max()
+
+
+def test_the_difference_taken_as_such_loses_eleven_digits():
+    process = PSLD()
     one, other = (process.covariance(1.0).value, FOUND.covariance(process, 1.0).value)
     naive = torch.linalg.inv(one) - torch.linalg.inv(other)
     column = FOUND.out(process, 1.0).value[:, :1]
-    assert (naive - column @ column.T).abs().max() > 1e-13 * naive.abs().max()
+    assert 1e-13 < (naive - column @ column.T).abs().max() / naive.abs().max() < 1e-3
 
 
 def test_it_is_edm_where_coefficients_are_numbers():
@@ -76,6 +87,18 @@ def test_it_is_edm_where_coefficients_are_numbers():
         assert (flow.model(x, t) - (denoised - skip * x) / out).abs().max() < 1e-12 * (1 + 1 / sigma)
     other = ok.ProbabilityFlow(process, MODES, Preconditioned(2 * V))  # the control: another network
     assert (other.model(x, 3.0) - flow.model(x, 3.0)).abs().max() > 1e-2
+
+
+def test_a_matrix_of_one_channel_is_edm_on_numbers():
+    """C_skip = -1/(sigma^2 + v alpha^2), C_out = sqrt(v) alpha/(sigma sqrt(sigma^2 + v alpha^2)): c_skip and c_out."""
+    number, x, v = VP(), states(5, channels=1), float(V)
+    one, other = (ok.ProbabilityFlow(process, MODES, Preconditioned(V)) for process in (ONE, number))
+    for t in (1e-3, 0.3, 1.0):
+        alpha, sigma = number.alpha(t), number.sigma(t)
+        S = sigma**2 + v * alpha**2
+        assert FOUND.skip(ONE, t).value.item() == pytest.approx(-1 / S, rel=1e-13)
+        assert FOUND.out(ONE, t).value.item() == pytest.approx(v**0.5 * alpha / (sigma * S**0.5), rel=1e-13)
+        assert (one.model(x, t) - other.model(x[:, 0], t)[:, None]).abs().max() < 1e-11
 
 
 def test_blurring_has_edm_at_each_frequency():
@@ -97,20 +120,22 @@ def test_blurring_has_edm_at_each_frequency():
 @pytest.mark.parametrize("which", PROCESSES)
 def test_the_momentum_of_an_exact_score_is_zero(which):
     """And N_x is EDM's: E[x_0 | u] = v a^T S^-1 u + sqrt(v/(1 + v q)) N_x. A score that is not exact shows."""
-    process, u, v = PROCESSES[which], states(6), float(V)
+    process, v = PROCESSES[which], float(V)
+    u = states(6, channels=process.channels)
     law = under(process, MODES)
     for t in (1e-3, 0.3, 1.0):
         N = ok.ProbabilityFlow(process, MODES, Preconditioned(V)).model(u, t)
-        assert N[:, 1].abs().max() < 1e-11 and N[:, 0].abs().max() < 5
+        assert process.channels == 1 or N[:, 1:].abs().max() < 1e-11
+        assert N[:, 0].abs().max() < 5
         a, S = process.mean(t).value[:, 0], FOUND.covariance(process, t).value
         q = a @ torch.linalg.solve(process.covariance(t).value, a)
         linear = v * torch.einsum("i,bik->bk", torch.linalg.solve(S, a), u)
         if which != "wide":
             assert (linear + (v / (1 + v * q)).sqrt() * N[:, 0] - law.denoiser(u, t)).abs().max() < 1e-11
-    wrong = FOUND.into(process, 0.3).apply(law.score(u, 0.3) * numbers([1.0], [1.01])) - (
-        FOUND.into(process, 0.3) @ FOUND.skip(process, 0.3)
-    ).apply(u)
-    assert wrong[:, 1].abs().max() > 1e-4
+    score = law.score(u, 0.3)
+    score[:, -1] *= 1.01
+    wrong = FOUND.into(process, 0.3).apply(score) - (FOUND.into(process, 0.3) @ FOUND.skip(process, 0.3)).apply(u)
+    assert process.channels == 1 or wrong[:, 1:].abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("process", [PSLD(), Blurring(shape=(3,), blur=2.0)], ids=["psld", "blurring"])
@@ -131,14 +156,18 @@ def test_the_variance_of_n_is_one_for_gaussian_data(process):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("process", [PSLD(), CLD(), Blurring(shape=(1,), blur=2.0), VP()], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "process",
+    [PSLD(), CLD(), Blurring(shape=(1,), blur=2.0), VP(), ONE, THREE],
+    ids=["psld", "cld", "blurring", "vp", "one", "three"],
+)
 def test_gaussian_data_in_one_step(process, steps):
     """C_skip = -S^-1 and B = 0: exact for N(0, v) data, in one step from t = 0.95 to 0.02; without C_skip, or with half
     the variance, not."""
     isotropic = not hasattr(process, "carrier")
     plain = "noise" if isotropic else "l-noise"
     flow = ok.ProbabilityFlow(process, ok.Gaussian(numbers(0.0), numbers([float(V)])), plain)
-    z = states(4) if not isotropic and process.carrier == "block" else states(4)[:, 0]
+    z = states(4)[:, 0] if isotropic or process.carrier == "diagonal" else states(4, channels=process.channels)
     grid = torch.linspace(0.95, 0.02, steps + 1, dtype=torch.float64)
     exact = ok.solve(flow, z, "dop853", torch.linspace(0.95**0.5, 0.02**0.5, 97, dtype=torch.float64) ** 2)
     run = lambda prediction: ok.solve(flow, z, "lambda-ddim-1", grid, rate=0.0, prediction=prediction)  # noqa: E731
@@ -156,10 +185,7 @@ def test_a_process_of_ones_own_has_its_flow_by_collocation(monkeypatch):
 
 
 def test_drifts_that_vary_have_it_too():
-    import sympy
-
-    t = sympy.Symbol("t")
-    beta = 2 + 4 * t
+    beta = 2 + 4 * TIME
     F = beta * sympy.Matrix([[0, 2], [sympy.Rational(-1, 2), -2]])
     process = LinearSDE(F, sympy.Matrix([0, sympy.sqrt(beta)]), initial=(0, sympy.Rational(1, 25)))
     flow = ok.ProbabilityFlow(process, ok.Gaussian(numbers(0.0), numbers([float(V)])), Preconditioned(V))
@@ -222,20 +248,13 @@ def test_it_is_data():
 # ------------------------------------------------------------ refusals
 
 
-def three_channels():
-    import sympy
-
-    F = sympy.Matrix([[0, 1, 0], [-1, 0, 1], [0, -1, -2]])
-    return LinearSDE(F, sympy.Matrix([0, 0, 2]), initial=(0, 1, 1))
-
-
 REFUSED = {
     "no variance": (lambda: Preconditioned(0), "positive"),
     "text": (lambda: Preconditioned("many"), "positive"),
     "several on a matrix": (lambda: ok.ProbabilityFlow(PSLD(), MODES, Preconditioned([1, 2])), "one variance"),
     "several on numbers": (lambda: ok.ProbabilityFlow(VP(), MODES, Preconditioned([1, 2])), "only blurring"),
     "too many": (lambda: ok.ProbabilityFlow(Blurring(shape=(3,)), SIGNALS, Preconditioned([1, 2])), "components"),
-    "three channels": (lambda: ok.ProbabilityFlow(three_channels(), MODES, "edm"), "two channels, got 3 channels"),
+    "several on three": (lambda: ok.ProbabilityFlow(THREE, MODES, Preconditioned([1, 2, 3])), "one variance, got 3"),
     "an EDM of one's own": (lambda: ok.ProbabilityFlow(PSLD(), MODES, predictions.edm("3/10")), "Preconditioned"),
 }
 
