@@ -31,7 +31,7 @@ class OperatorPrediction:
 
     ``into``: C_out^-1 where it is known closed. ``propagator``: Psi_A(process, to, at) where it is known closed, by
     default the process's own transition, which is right without C_skip. ``primitive``: M(process, t) with
-    int Psi_A(s, r) B_r dr = M_s - Psi_A(s, t) M_t.
+    int Psi_A(s, r) B_r dr = M_s - Psi_A(s, t) M_t, on the processes that ``has_primitive`` tells, by default all.
 
     >>> half = OperatorPrediction("half", out=lambda process, t: Scalar(-0.5))
     >>> half.inverse(None, 0.3).value
@@ -44,6 +44,11 @@ class OperatorPrediction:
     skip: Callable[[Any, Any], Operator] | None = None
     propagator: Callable[[Any, Any, Any], Operator] | None = None
     primitive: Callable[[Any, Any], Operator] | None = None
+    has_primitive: Callable[[Any], bool] | None = None
+
+    def primitive_on(self, process: Any) -> Callable[[Any, Any], Operator] | None:
+        """`primitive` if there is one on this process."""
+        return self.primitive if self.has_primitive is None or self.has_primitive(process) else None
 
     def inverse(self, process: Any, t: Any) -> Operator:
         """C_out^-1."""
@@ -73,8 +78,14 @@ def _noise(name: str, kind: str) -> OperatorPrediction:
         name,
         out=lambda process, t: -factor(process, t).inverse().transpose(),
         into=lambda process, t: -factor(process, t).transpose(),
-        primitive=factor if kind == "R" else None,
+        primitive=factor,
+        has_primitive=None if kind == "R" else _moves_with_the_flow,
     )
+
+
+def _moves_with_the_flow(process: Any) -> bool:
+    """Whether L is R: where components, or the only channel, have a standard deviation each."""
+    return process.carrier == "diagonal" or process.channels == 1
 
 
 @functools.cache  # predictions are the same where their functions are

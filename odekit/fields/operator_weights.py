@@ -46,8 +46,7 @@ def weights(f: MatrixCoordinates, to: Instant, at: Instant, nodes: tuple, clock:
             f"on {f.process!r} model outputs are interpolated in t; clock {clock!r} with the rule {rule!r} is for "
             "isotropic processes"
         )
-    primitive = f.prediction.primitive
-    if primitive is None:
+    if f.prediction.primitive_on(f.process) is None:
         older = _integrated(f, s, t, stations)
         whole = older.pop(0)
     else:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..exceptions import OdekitError, OperatorError, unknown
@@ -108,7 +109,8 @@ class Blurring(Process):
     def _diagonal(self, formula: Any, *times: Number) -> Diagonal:
         for t in times:
             self.check_times(t)
-        return diagonal(formula, self._squares, *times)
+        distinct, places = self._frequencies
+        return Diagonal(diagonal(formula, distinct, *times).value[..., places])
 
     def _angle(self, words: Any, t: Any) -> Any:
         c = words.constant(self.c)
@@ -145,6 +147,12 @@ class Blurring(Process):
         for n in self.transformed:
             squares = [before + Fraction(k, n) ** 2 for before in squares for k in range(n)]
         return squares * (math.prod(self.shape) // len(squares))
+
+    @functools.cached_property
+    def _frequencies(self) -> tuple[list[Fraction], np.ndarray]:
+        """The distinct ones of them, and the place there of each component: an image has a tenth as many."""
+        place = {square: k for k, square in enumerate(dict.fromkeys(self._squares))}
+        return list(place), np.array([place[square] for square in self._squares])
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """DCT-II coefficients (B, *shape) of signals x (B, *shape), orthonormal."""

@@ -5,13 +5,14 @@ import math
 
 import numpy as np
 import pytest
+import sympy
 import torch
 
 import odekit as ok
 from odekit.fields.coordinates import Instant
 from odekit.fields.matrix import MatrixCoordinates
 from odekit.fields.weights import ratio, weights
-from odekit.processes import CLD, PSLD, Blurring
+from odekit.processes import CLD, PSLD, Blurring, LinearSDE
 
 PROCESSES = {"cld": CLD(), "psld": PSLD(Gamma=0.5, nu=2.5), "blurring": Blurring(shape=(3,), blur=1.0)}
 GRID = torch.tensor([0.8, 0.7, 0.62, 0.5, 0.43, 0.3], dtype=torch.float64)
@@ -93,6 +94,19 @@ class TestSteps:
         kept = m[1] / m[0]
         assert torch.allclose(ok.solve(flow, y, "gddim-0", grid), kept * y + (s[1] - kept * s[0]) * noise, rtol=1e-13)
         assert kept[-1] > 1.1 * kept[0] > 0  # the frequencies differ
+
+    @pytest.mark.parametrize("method", ["gddim-0", "gddim-2", "gddim-pece-2"])
+    def test_one_level_of_noise_has_one_frame(self, method):
+        """Under blurring, and on one channel, L = R: both frames are closed, from t_max to the end in one step too."""
+        t = sympy.Symbol("t")
+        alone = LinearSDE(sympy.Matrix([[-2 * t]]), sympy.Matrix([[sympy.sqrt(4 * t)]]))
+        for process in (Blurring(shape=(3, 4)), alone):
+            flow = ok.ProbabilityFlow(process, lambda u, t: torch.cos(u), "r-noise")
+            for steps in (1, 5):
+                grid = ok.grid("time-quadratic", process, steps)
+                assert ok.same(*(ok.plan(method, flow, grid, factor=factor) for factor in "RL"))
+        several = ok.ProbabilityFlow(CLD(), lambda u, t: u, "r-noise")
+        assert not ok.same(*(ok.plan(method, several, GRID, factor=factor) for factor in "RL"))
 
     @pytest.mark.parametrize("name", ["cld", "psld"])
     def test_the_flow_does_not_know_the_frame(self, name):
