@@ -48,6 +48,15 @@ class Prediction:
     denoiser: str = "0"
     scale: str | None = None
 
+    def __post_init__(self) -> None:
+        for weight in ("P", "Q", "denoiser"):
+            value = getattr(self, weight)
+            if not isinstance(value, str):
+                raise PredictionError(
+                    f"prediction {self.name!r}: {weight} is of type {type(value).__name__}; expected text in"
+                    f" {', '.join(SYMBOLS)}, like '-sigma' (an OperatorPrediction has matrices)"
+                )
+
     @functools.cached_property
     def _weights(self) -> tuple:
         return tuple(parse(text, _symbols()) for text in (self.P, self.Q, self.denoiser))

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odekit.exceptions import unknown
+from odekit.exceptions import MethodError, unknown
 from odekit.fields.coordinates import Coordinates, Instant
 from odekit.fields.matrix import Acting
 from odekit.fields.operator_predictions import OPERATOR_PREDICTIONS
@@ -29,7 +29,14 @@ from odekit.fields.predictions import prediction as resolve
 from odekit.methods.base import Claim, Method
 from odekit.methods.conjugate_frames import Frame, frame_of
 from odekit.methods.damping import Damping
-from odekit.methods.phase_splitting import PUBLISHED, VARIABLES, kept, require_phase_space
+from odekit.methods.phase_splitting import (
+    PHASE_SPACE,
+    PUBLISHED,
+    VARIABLES,
+    has_two_channels,
+    kept,
+    require_phase_space,
+)
 from odekit.operators import Operator
 
 CONSTRUCTIONS = ("joint", "separate")
@@ -88,8 +95,14 @@ class Conjugate(Method):
         return WORDS[self.word]
 
     def coordinates(self, field: Any, oracle: Any = None, **options: Any) -> Coordinates:
-        if self.of_channels:
+        if self.word != "euler":
             require_phase_space(self.name, field)
+        elif self.damping.of_channels and not has_two_channels(field):
+            shown = repr(field if field.process is None else field.process)
+            raise MethodError(
+                f"{self.name}: B = rate times {self.damping.shape!s:.40} is a 2x2 matrix, on states (B, 2, *shape), and"
+                f" {shown:.60} has no two channels: give shape='identity', a number or a text in t, or {PHASE_SPACE}"
+            )
         return super().coordinates(field, oracle, **options)
 
     def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:

@@ -24,6 +24,7 @@ from odekit.methods.base import Claim, Method
 from odekit.processes.entries import block
 
 PUBLISHED = "Pandey, Rudolph & Mandt 2023 (arXiv 2310.07894)"
+PHASE_SPACE = "a ProbabilityFlow on CLD, PSLD or a LinearSDE of two channels"
 VARIABLES = {"x": 0, "m": 1}
 
 Move = tuple[str, Fraction, int | None]
@@ -39,13 +40,18 @@ def kept(variable: str, like: Any) -> Acting:
 
 def require_phase_space(name: str, field: Any) -> None:
     """Raises MethodError for a field whose states have no momentum."""
-    process = field.process
-    if getattr(process, "carrier", None) != "block" or getattr(process, "channels", 2) != 2:
-        shown = repr(field) if process is None else repr(process)
+    if not has_two_channels(field):
+        shown = repr(field if field.process is None else field.process)
         raise MethodError(
-            f"{name} moves position and momentum in turn, 2x2 blocks on states (B, 2, *shape); {shown:.60} has neither:"
-            " give a ProbabilityFlow on CLD, PSLD or a LinearSDE"
+            f"{name} moves position and momentum in turn, 2x2 blocks on states (B, 2, *shape); {shown:.60} has no such"
+            f" pair: give {PHASE_SPACE}"
         )
+
+
+def has_two_channels(field: Any) -> bool:
+    """Whether the states of a field are (B, 2, *shape)."""
+    process = field.process
+    return getattr(process, "carrier", None) == "block" and getattr(process, "channels", 2) == 2
 
 
 class PhaseSplitting(Method):

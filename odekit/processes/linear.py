@@ -261,5 +261,8 @@ def _matrix(name: str, value: Any) -> sympy.Matrix:
     matrix = sympy.ImmutableMatrix(value)
     if 0 in matrix.shape:
         raise OdekitError(f"LinearSDE: {name} is empty, got shape {matrix.shape}")
+    for entry in matrix:
+        if entry.has(sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I):
+            raise OdekitError(f"LinearSDE: {name} has the entry {entry}; expected real expressions in the time")
     # 0.1 in a matrix means 1/10, as everywhere
     return matrix.applyfunc(lambda entry: sympy.nsimplify(entry, rational=True) if entry.has(sympy.Float) else entry)

@@ -220,10 +220,13 @@ class MatrixProcess(Process):
         """dQ/dlog t = Omega Q: smooth at the end t = 0 in t^(1/2), or in log t."""
         t = torch.exp(log_t)
         rate = t[..., None, None] * as_matrix(self.rotation_rate(Words, t))
-        if not bool(torch.isfinite(rate).all()):
+        singular = ~torch.isfinite(rate).flatten(1).all(1)
+        if bool(singular.any()):
             raise OperatorError(
-                f"{type(self).__name__}: the noise leaves a direction out (Sigma_t is singular for t > 0), so there"
-                " is no R_t; noise must reach every channel through the drift"
+                f"{type(self).__name__}: the noise leaves a direction out, or too little reaches it to be told from"
+                f" rounding (Sigma_t is singular at t = {t[singular].max():.1e}), so there is no R_t from"
+                f" t = {EARLIEST * self.t_max:g} on; noise must reach every channel through the drift, or initial"
+                " variances be positive"
             )
         return rate
 

@@ -71,7 +71,10 @@ class Process:
             raise OdekitError(f"{type(self).__name__}: {name} must be a number, not {type(value).__name__}")
         if isinstance(value, numbers.Real) and not math.isfinite(value):
             raise OdekitError(f"{type(self).__name__}: {name} = {value} is not finite")
-        exact = exact_value(value)
+        try:
+            exact = exact_value(value)
+        except OdekitError as error:
+            raise type(error)(f"{type(self).__name__}: {name} = {value!r} is no number: {error}") from None
         if not isinstance(exact, Fraction):
             raise OdekitError(f"{type(self).__name__}: {name} = {value} must be rational")
         if name in ("t_min", "t_max"):

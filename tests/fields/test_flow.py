@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import odekit as ok
+from odekit.exceptions import PredictionError
 from odekit.fields.coordinates import Coordinates, Instant
 from odekit.fields.predictions import PREDICTIONS, conversion, prediction
 
@@ -142,3 +143,10 @@ class TestRefusals:
     def test_expressions_of_predictions_are_data(self):
         with pytest.raises(ok.OdekitError):
             _ = ok.Prediction("evil", Q="__import__('os')").affine
+
+
+@pytest.mark.parametrize("value", [[[1, 0], [0, 1]], 1.0, torch.eye(2)], ids=["rows", "number", "tensor"])
+def test_weights_of_a_prediction_are_text(value):
+    with pytest.raises(PredictionError, match=r"'mine': Q is of type .*; expected text in alpha, sigma") as caught:
+        ok.Prediction("mine", Q=value)
+    assert "\n" not in str(caught.value)

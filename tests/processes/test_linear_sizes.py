@@ -280,7 +280,7 @@ REFUSED = {
     ),
     "noise that never reaches a channel": (
         lambda: ok.LinearSDE(sympy.diag(-1, -1, -1), sympy.Matrix([1, 1, 0])).factor(0.5),
-        "the noise leaves a direction out .* noise must reach every channel",
+        "the noise leaves a direction out.* noise must reach every channel",
     ),
     "an angle of three channels": (lambda: PROCESSES["third order"].rotation(0.5), r"no one angle; turn\(t\) is"),
     "fifty digits of R": (

@@ -240,8 +240,15 @@ REFUSED = {
     ),
     "noise that reaches one channel only": (
         lambda: ok.LinearSDE(sympy.diag(-1, -1), COLUMN).factor(0.5),
-        "the noise leaves a direction out .* no R_t",
+        "the noise leaves a direction out.* no R_t",
     ),
+    "noise that hardly reaches the other channel at first": (
+        lambda: ok.LinearSDE(sympy.Matrix([[-1, 1], [0, -2]]), sympy.Matrix([1, 1])).factor(0.5),
+        r"told from rounding \(Sigma_t is singular at t = .*e-0[67]\).* or initial variances be positive",
+    ),
+    "no number": (lambda: ok.LinearSDE(SQUARE, sympy.Matrix([0, sympy.nan])), "G has the entry nan; expected real"),
+    "infinite": (lambda: ok.LinearSDE(sympy.diag(sympy.oo, 1), COLUMN), "F has the entry oo; expected real"),
+    "complex": (lambda: ok.LinearSDE(sympy.diag(-1, sympy.I), COLUMN), "F has the entry I; expected real"),
     "singular start": (lambda: PROCESSES["critical"].factor(0.0), r"Sigma_0 = diag\(0, 0.1\) is singular"),
 }
 

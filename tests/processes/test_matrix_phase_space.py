@@ -314,6 +314,7 @@ REFUSED = {
     "negative variance": (lambda: ok.CLD(momentum_variance=-1), "momentum_variance = -1 must not be negative"),
     "underdamped": (lambda: ok.CLD(Gamma=0.5), r"not critically damped; expected Gamma\^2 = 4 M, such as M = 0.0625"),
     "zero mass": (lambda: ok.CLD(Gamma=0, M=0), "Gamma = 0 must be positive"),
+    "a word for a number": (lambda: ok.PSLD(beta="a"), "PSLD: beta = 'a' is no number: unknown symbol 'a'"),
     "typing error": (lambda: ok.PSLD(gamma=0.1), "unknown parameter of PSLD 'gamma'; did you mean 'Gamma'"),
     "negative time": (lambda: PSLD.covariance(-0.1), "t = -0.1 is outside the range of PSLD"),
     "unknown factor": (lambda: PSLD.factor(0.5, "Q"), "unknown factor 'Q'"),
