@@ -10,7 +10,7 @@ import odekit as ok
 from analysis.cli import main
 from analysis.problems import Case, default_cases
 from analysis.tasks import order_tasks, report_tasks
-from analysis.weak import WeakOrderTask, distance, law, pushed, weak_order
+from analysis.weak import STEPS, WeakOrderTask, distance, law, pushed, weak_order
 from odekit.exceptions import OdekitError
 
 FEW = (16, 23, 32, 45, 64)
@@ -83,6 +83,18 @@ def test_on_isotropic_processes_too():
     assert study.verdict == "pass" and study.row["process"] == "vp"
     silent = ok.ReverseSDE(ok.VP(), sde.target, eta=0.0)
     assert weak_order("heun2", silent, grid="logsnr", steps=(32, 45, 64, 91, 128)).slope == pytest.approx(2, abs=0.1)
+
+
+def test_a_slope_that_has_not_settled_is_followed_to_finer_steps():
+    """Reduced symplectic Euler on CLD: up to 128 steps [0.84, 0.98]; what is claimed does not choose the steps."""
+    case = Case(process="cld", prediction="score", grid="time-quadratic")
+    (row,) = WeakOrderTask("roba", case).run()
+    assert row["verdict"] == "pass" and row["steps"][-1] == 512 and row["steps"][:7] == list(STEPS)
+    (few,) = WeakOrderTask("roba", case, STEPS).run()
+    assert few["verdict"] == "undetermined" and few["steps"] == list(STEPS)
+    (other,) = WeakOrderTask("roba", case, claim=2).run()
+    assert other["verdict"] == "fail" and other["steps"] == row["steps"]
+    assert weak_order("sscs-midpoint").row["steps"] == list(STEPS)
 
 
 def test_what_is_refused():
