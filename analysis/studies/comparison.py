@@ -25,6 +25,9 @@ TWO_MODES = ((-1.0, 0.8), (0.3, 0.2), (0.3, 0.7))
 OTHER_MODES = ((-1.0, 1.2), (0.4, 0.5), (0.4, 0.6))
 """Those of the splittings and the conjugate integrators."""
 
+MARKERS = "os^DvPX<>*"
+"""Lines of a figure differ in these too, for readers who do not see the colours."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -40,11 +43,11 @@ class Table:
         """The rows that have these values."""
         return [row for row in self.rows if all(row.get(name) == value for name, value in fixed.items())]
 
-    def markdown(self) -> str:
-        """The table, and what it says."""
+    def markdown(self, page: str | None = None) -> str:
+        """The table, or what a page shows of it, and what it says."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        lines = [f"## {self.title}", "", self.about, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        lines += [f"| {' | '.join(_cell(row.get(name)) for name in columns)} |" for row in self.rows]
+        whole = markdown_table(columns, [[row.get(name) for name in columns] for row in self.rows])
+        lines = [f"## {self.title}", "", self.about, "", whole if page is None else page]
         return "\n".join([*lines, "", *(f"- {finding}" for finding in self.findings)]).rstrip() + "\n"
 
     def csv(self) -> str:
@@ -56,8 +59,8 @@ class Table:
         writer.writerows(self.rows)
         return out.getvalue()
 
-    def write(self, folder: Path) -> list[Path]:
-        """NAME.csv, NAME.json and NAME.md in the folder."""
+    def write(self, folder: Path, page: str | None = None) -> list[Path]:
+        """NAME.csv, NAME.json and NAME.md in the folder, the last with what a page shows of the table."""
         from analysis.cache import write_atomically
         from analysis.report import versions
         from analysis.verify import as_json
@@ -65,7 +68,7 @@ class Table:
         about = {"study": self.name, "title": self.title, "about": self.about, "findings": self.findings}
         document = {**about, "versions": versions(), "rows": self.rows}
         paths = []
-        for suffix, text in ((".csv", self.csv()), (".json", as_json(document)), (".md", self.markdown())):
+        for suffix, text in ((".csv", self.csv()), (".json", as_json(document)), (".md", self.markdown(page))):
             path = folder / f"{self.name}{suffix}"
             write_atomically(str(path), text)
             paths.append(path)
@@ -92,6 +95,14 @@ class Bench:
         self.t_start, self.t_end, self.schedule, self.tol = t_start, t_end, schedule, tol
         self._flows: dict[str, Any] = {}
 
+    @classmethod
+    def from_law(cls, process: Any, mixture: Any, count: int, t_end: float, t_start: float, tol: float) -> Bench:
+        """Starts are `count` draws from the exact law at t_start, the grid is quadratic in t."""
+        import odekit as ok
+
+        x = ok.targets.under(process, mixture).sample(count, t=t_start, seed=0, dtype=torch.float64)
+        return cls(process, mixture, x, t_end, "time-power", t_start, tol)
+
     @functools.cached_property
     def exact(self) -> torch.Tensor:
         """The exact end points."""
@@ -109,6 +120,37 @@ class Bench:
             flow = ok.ProbabilityFlow(self.process, self.mixture, prediction=name)
             self._flows[name] = ok.ProbabilityFlow(self.process, SharedModel(flow.model), prediction=name)
         return self._flows[name]
+
+    @functools.cached_property
+    def sde(self) -> Any:
+        """The time reversal, for methods that draw noise."""
+        import odekit as ok
+
+        return ok.ReverseSDE(self.process, self.mixture, prediction="score")
+
+    @functools.cached_property
+    def preconditioned(self) -> Any:
+        """The prediction with C_skip for the variance of the data, of each frequency under blurring."""
+        import odekit as ok
+
+        d = self.mixture.dimension
+        turn = self.process.embed(torch.eye(d, dtype=torch.float64).reshape(d, *self.mixture.shape)).flatten(1)[:, :d]
+        variances = [f"{v:.6g}" for v in (turn.T @ self.mixture.covariance @ turn).diagonal().tolist()]
+        return ok.Preconditioned(variances if d > 1 else variances[0])
+
+    def within(self, method: Any, evaluations: int) -> Any:
+        """The plan of most steps that costs as many evaluations, or fewer: those of its start counted; None if none."""
+        import odekit as ok
+
+        for steps in range(evaluations // method.evaluations + 1, 0, -1):
+            plan = ok.plan(method, self.flow_of(method), self.grid(steps))
+            if plan.evaluations <= evaluations:
+                return plan
+        return None
+
+    def flow_of(self, method: Any) -> Any:
+        """What the method integrates: the flow, or the time reversal."""
+        return self.sde if getattr(method, "draws", 0) else self.flow(method)
 
     def grid(self, steps: int) -> torch.Tensor:
         """Its nodes, (steps + 1,)."""
@@ -163,6 +205,16 @@ def pslds(name: str, count: int = 32) -> Bench:
     return Bench(process, mixture_of(OTHER_MODES), starts(process, count), t_end, schedule)
 
 
+def signals(count: int, tol: float = 1e-8) -> Bench:
+    """Blurring on signals of eight samples, three modes, t from 0.99 to 0.01; starts from the exact law."""
+    import odekit as ok
+
+    generator = torch.Generator().manual_seed(0)
+    means = torch.randn(3, 8, generator=generator, dtype=torch.float64).cumsum(1) / 2
+    mixture = ok.GaussianMixture(means, [0.3, 0.4, 0.25], [0.3, 0.4, 0.3])
+    return Bench.from_law(ok.Blurring(shape=(8,)), mixture, count, 0.01, 0.99, tol)
+
+
 def starts(process: Any, count: int, seed: int = 0) -> torch.Tensor:
     """States (count, 2, 1) from the law that the process keeps, N(0, diag(1, M)): all positions, then all momenta."""
     import numpy as np
@@ -172,10 +224,34 @@ def starts(process: Any, count: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(z)[:, :, None]
 
 
+def budget_axis(axis: Any, values: Sequence[int]) -> None:
+    """Ticks at the budgets alone, on a logarithmic axis."""
+    from matplotlib.ticker import NullLocator
+
+    ticks = sorted(set(values))
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("model evaluations")
+
+
+def noise_band(axis: Any, height: float) -> None:
+    """A grey band up to the largest distance of exact samples: in it methods are not told apart."""
+    axis.axhspan(1e-12, height, color="#e9ecef", zorder=0, linewidth=0)
+    told = {"transform": axis.transAxes, "color": "#5b6470", "fontsize": 7}
+    axis.text(0.03, 0.02, "no farther than exact samples", **told)
+
+
 def slope(steps: Sequence[int], errors: Sequence[float]) -> float:
     """The order between the last two step counts; nan where an error is not finite."""
     a, b = errors[-2:]
     return math.log(a / b) / math.log(steps[-1] / steps[-2]) if a > 0 and b > 0 else math.nan
+
+
+def markdown_table(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    """A table in Markdown; numbers with three figures."""
+    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join([*head, *(f"| {' | '.join(map(_cell, line))} |" for line in lines)])
 
 
 def _cell(value: Any) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from analysis.figures import COLOURS
 from analysis.rates import conjugate_factors, step_factors
-from analysis.studies.comparison import Table, pslds, steps_for
+from analysis.studies.comparison import MARKERS, Table, pslds, steps_for
 from odekit import Preconditioned
 
 RATES = tuple(i / 4 for i in range(-8, 25))
@@ -87,9 +87,10 @@ def draw_sweep(table: Table, axes: Any) -> None:
     for axis, evaluations in zip(axes, budgets, strict=True):
         for i, (label, _, _) in enumerate(VARIANTS):
             rows = table.where(variant=label, evaluations=evaluations)
-            axis.plot([row["lambda"] for row in rows], [row["error"] for row in rows], color=COLOURS[i], label=label)
-            best = best_rate(table, label, evaluations)
-            axis.plot([best["lambda"]], [best["error"]], "o", color=COLOURS[i])
+            look = {"color": COLOURS[i], "linewidth": 2.2 if "preconditioned" in label else 1.2, "label": label}
+            least = rows.index(best_rate(table, label, evaluations))
+            look |= {"marker": MARKERS[i], "markersize": 6, "markevery": [least]}
+            axis.plot([row["lambda"] for row in rows], [row["error"] for row in rows], **look)
         for style, name in zip((":", "--", "-."), ("rse", "rvv", "gddim-0"), strict=True):
             (row,) = table.where(variant=name, evaluations=evaluations)
             axis.axhline(row["error"], color="#5b6470", linestyle=style, linewidth=1, label=name)
@@ -193,7 +194,8 @@ def draw_stability(table: Table, axes: Any) -> None:
     axes[0].set_ylabel("imaginary part")
     for i, kind in enumerate(kinds):
         rows = table.where(kind=kind)
-        axes[-1].plot([r["lambda"] for r in rows], [r["growth"] for r in rows], color=COLOURS[3 + i], label=kind)
+        look = {"color": COLOURS[3 + i], "linestyle": "--" if "," in kind else "-", "label": kind}
+        axes[-1].plot([r["lambda"] for r in rows], [r["growth"] for r in rows], **look)
     axes[-1].axhline(rows[0]["exact growth"], color="black", linewidth=1, linestyle=":", label="exact flow")
     axes[-1].set_yscale("log")
     axes[-1].set_xlabel("lambda")

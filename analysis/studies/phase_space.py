@@ -1,7 +1,7 @@
-"""Splittings in phase space: naive against reduced, where velocity Verlet bends, and the best method of each budget.
+"""Splittings in phase space: naive against reduced, without noise and with it, and where velocity Verlet bends.
 
 Repeats the ablations of Pandey, Rudolph & Mandt 2023 (arXiv 2310.07894) at 50, 100 and 200 evaluations with exact
-scores; instead of FID: trajectory error, the 2-Wasserstein distance of the law of x and its Frechet distance.
+scores; instead of FID: trajectory error, and how far the law of x is from the exact one.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+import numpy as np
 
-from analysis.distances import frechet, wasserstein
-from analysis.exact import rms_norm
+from analysis.distances import frechet_of_moments
 from analysis.figures import COLOURS
-from analysis.studies.comparison import Bench, Table, pslds, steps_for
+from analysis.studies.budgets import bench as problem_on
+from analysis.studies.comparison import MARKERS, Table, budget_axis, noise_band, pslds, steps_for
+from analysis.studies.laws import REPEATS, EndLaw, noise_of
+from analysis.weak import DATA, Law, distance, law, pushed
 
 SPLITTINGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("Euler", "euler", {}),
@@ -28,6 +30,9 @@ SPLITTINGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("velocity Verlet, order 2", "velocity-verlet", {}),
     ("Heun", "heun2", {}),
 )
+
+
+SAID = {"P1b": "P1b: Gamma 0.5, uniform", "P2": "P2: published, quadratic", "P2u": "P2u: published, uniform"}
 
 
 def naive_and_reduced(budgets: Sequence[int] = (50, 100, 200), names: Sequence[str] = ("P1b", "P2", "P2u")) -> Table:
@@ -76,11 +81,108 @@ def draw_naive_and_reduced(table: Table, axes: Any) -> None:
             rows = table.where(problem=problem, method=label)
             colour, style = COLOURS[i % len(COLOURS)], "--" if label.startswith("N") else "-"
             points = [(row["evaluations"], row["error"]) for row in rows if math.isfinite(row["error"])]
-            axis.loglog(*zip(*points, strict=True), style, marker="o", color=colour, label=label)
-        _budgets(axis, [row["evaluations"] for row in table.rows])
-        axis.set_title(problem, fontsize=9, loc="left")
+            axis.loglog(*zip(*points, strict=True), style, marker=MARKERS[i], color=colour, label=label)
+        budget_axis(axis, [row["evaluations"] for row in table.rows])
+        axis.set_title(SAID[problem], fontsize=9, loc="left")
     axes[0].set_ylabel("error (rms over trajectories)")
     axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+PAIRS: tuple[tuple[str, str, str, dict[str, Any], float | None], ...] = (
+    ("SE", "naive", "nse", {}, None),
+    ("SE", "reduced", "rse", {}, None),
+    ("VV", "naive", "nvv", {}, 69.06),
+    ("VV", "reduced", "rvv", {}, 14.19),
+    ("OBA", "naive", "noba", {}, 36.87),
+    ("OBA", "reduced", "roba", {}, 2.76),
+    ("BAO", "naive", "nbao", {}, None),
+    ("BAO", "reduced", "rbao", {}, None),
+    ("OBAB", "naive", "nobab", {}, None),
+    ("OBAB", "reduced", "robab", {}, None),
+    ("BAOAB", "naive", "baoab", {"naive": True}, None),
+    ("BAOAB", "reduced", "baoab", {}, None),
+)
+"""Word, kind, name and options; and the FID that the paper's reviews tell of it on CIFAR-10 at 50 evaluations."""
+WORDS = tuple(dict.fromkeys(word for word, *_ in PAIRS))
+CHOSEN = 50  # evaluations of the published FID
+
+
+def laws(budgets: Sequence[int] = (50, 100, 200), count: int = 16384) -> Table:
+    """Naive against reduced splittings, with noise and without: how far the law of x is from the exact one.
+
+    moments, Frechet of x: on Gaussian data, where both laws are known, without sampling. W2, Frechet: on two
+    modes, by samples.
+    """
+    import odekit as ok
+    from odekit.noise import normal
+
+    bench = problem_on("psld", count)
+    end = EndLaw(bench.process, bench.mixture, bench.t_end)
+    gaussian = ok.ReverseSDE(bench.process, ok.Gaussian(*DATA), prediction="score")
+    start, exact = (law(gaussian, t) for t in (bench.t_start, bench.t_end))
+    rows: list[dict[str, Any]] = []
+    for word, kind, name, options, fid in PAIRS:
+        method = ok.methods.get(name, **options)
+        noisy = bool(getattr(method, "draws", 0))
+        for evaluations in budgets:
+            plan = bench.within(method, evaluations)
+            found = pushed(plan, gaussian.model, gaussian.shape, start)
+            x = plan(bench.flow_of(method).model, bench.x, normal(1, bench.x) if noisy else None)[:, 0].numpy()
+            row = {"word": word, "kind": kind, "noise": noisy, "evaluations": evaluations, "spent": plan.evaluations}
+            row |= {"moments": distance(found, exact), "Frechet of x": _frechet_of_x(found, exact)}
+            row |= {"W2": end.wasserstein(x), "Frechet": end.frechet(x)}
+            rows.append(row | {"published FID": fid if evaluations == CHOSEN else None})
+    rows.append(end.noise(count))
+    table = Table(
+        "naive-reduced-laws",
+        "Naive against reduced splittings: the law of x",
+        rows,
+        "PSLD with the published constants, t from 1 to 1e-3 (quadratic grid), starts from the exact law. Gaussian data"
+        " N(0.7, 0.25), exactly: error of mean and covariance, Frechet distance of x. Two modes on a line:"
+        f" {count} samples, from the exact law by quantiles and moments; of an exact sample at most"
+        f" {rows[-1]['W2 largest']:.2g} (W2) and {rows[-1]['Frechet largest']:.2g} (Frechet) in {REPEATS}. FID:"
+        " CIFAR-10, as reviews of the paper tell it.",
+    )
+    for word in WORDS:
+        for column in ("Frechet of x", "W2"):
+            ratios = [
+                naive[column] / reduced[column]
+                for naive, reduced in zip(
+                    table.where(word=word, kind="naive"), table.where(word=word, kind="reduced"), strict=True
+                )
+            ]
+            told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+            table.findings.append(f"{word}: {column} of naive over that of reduced at {_listed(budgets)}: {told}")
+    return table
+
+
+def _frechet_of_x(found: Law, exact: Law) -> float:
+    (mean, covariance), (true, spread) = found, exact
+    return frechet_of_moments(mean[:1], covariance[:1, :1], true[:1], spread[:1, :1])
+
+
+def draw_laws(table: Table, axes: Any) -> None:
+    """Frechet distance of x on Gaussian data, and W2 on two modes; naive dashed and hollow."""
+    for axis, (column, title) in zip(
+        axes, (("Frechet of x", "Gaussian data: Frechet distance of x, exact"), ("W2", "two modes: W2 of x, sampled")),
+        strict=True,
+    ):  # fmt: skip
+        for i, word in enumerate(WORDS):
+            for kind, style in (("naive", "--"), ("reduced", "-")):
+                rows = table.where(word=word, kind=kind)
+                label = f"R{word}, N{word}"
+                look = {"color": COLOURS[i], "markerfacecolor": "white" if kind == "naive" else COLOURS[i]}
+                look |= {"marker": "o" if rows[0]["noise"] else "s", "label": label if kind == "reduced" else None}
+                axis.plot([row["evaluations"] for row in rows], [row[column] for row in rows], style, **look)
+        axis.set_yscale("log")
+        budget_axis(axis, [row["evaluations"] for row in table.rows if "evaluations" in row])
+        axis.set_title(title, fontsize=9, loc="left")
+    axes[0].set_ylabel("distance from the exact law")
+    low, high = axes[1].get_ylim()
+    noise_band(axes[1], noise_of(table, "W2"))
+    axes[1].set_ylim(low / 1.3, high)
+    title = "squares: no noise\ncircles: with noise\ndashed: naive"
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=title, title_fontsize=8, alignment="left")
 
 
 BENDING = ("RSE", "NVV", "RVV", "velocity Verlet, order 2")
@@ -115,7 +217,21 @@ def bend(
     for name in names:
         slopes = [row["slope"] for row in table.where(problem=name, method="RVV")[1:]]
         table.findings.append(f"{name}, RVV: slopes {', '.join(f'{one:.2f}' for one in slopes)}; its formal order is 1")
+        first, second, off = two_terms(table, name)
+        table.findings.append(
+            f"{name}, RVV: error {first:.2g}/N {second:+.2g}/N^2, off by {off:.1%} at most from the second count on;"
+            f" equal terms at N = {abs(second / first):.0f}"
+        )
     return table
+
+
+def two_terms(table: Table, problem: str) -> tuple[float, float, float]:
+    """c_1, c_2 of RVV's error c_1/N + c_2/N^2 without the first count, and the largest relative deviation."""
+    rows = table.where(problem=problem, method="RVV")[1:]
+    n, errors = (np.array([row[name] for row in rows], dtype=float) for name in ("steps", "error"))
+    terms = np.stack([1 / n, 1 / n**2], 1) / errors[:, None]
+    found = np.linalg.lstsq(terms, np.ones(len(n)), rcond=None)[0]
+    return *found.tolist(), float(np.abs(terms @ found - 1).max())
 
 
 def draw_bend(table: Table, axes: Any) -> None:
@@ -125,109 +241,17 @@ def draw_bend(table: Table, axes: Any) -> None:
             rows = table.where(problem=problem, method=label)
             text = label if problem == "P2" else None
             face = "white" if hollow else COLOURS[i]
-            look = {"color": COLOURS[i], "linestyle": style, "marker": "o", "markerfacecolor": face, "label": text}
+            look = {"color": COLOURS[i], "marker": MARKERS[i], "markerfacecolor": face}
+            look |= {"linestyle": style, "label": text}
             axes[0].loglog([row["steps"] for row in rows], [row["error"] for row in rows], **look)
             axes[1].semilogx([row["steps"] for row in rows[1:]], [row["slope"] for row in rows[1:]], **look)
-    for axis, text in zip(axes, ("error (solid: P2, dotted: P1b)", "slope between N/2 and N"), strict=True):
+    for axis, text in zip(axes, ("error, rms (solid: P2, dotted: P1b)", "slope between N/2 and N"), strict=True):
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlabel("steps N")
         axis.set_title(text, fontsize=9, loc="left")
     axes[1].set_ylim(0.5, 2.5)
     axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
-CONTENDERS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("Euler", "euler", {}),
-    ("Heun", "heun2", {}),
-    ("RK4", "rk4", {}),
-    *SPLITTINGS[1:5],
-    ("Strang by midpoint", "strang-linear-score", {"inner": "midpoint"}),
-    *((f"gDDIM-{q}, R", f"gddim-{q}", {}) for q in range(4)),
-    ("gDDIM-PECE-2, R", "gddim-pece-2", {}),
-    ("gDDIM-0, L", "gddim-0", {"factor": "L"}),
-    ("gDDIM-2, L", "gddim-2", {"factor": "L"}),
-    ("lambda-DDIM-II, 2", "lambda-ddim-2", {"rate": 2.0}),
-    ("CVV, 0.5", "cvv", {"rate": 0.5}),
-)
-FAMILIES = (3, 5, 5, 2, 2)  # neighbours in CONTENDERS: classical, split, frame R, frame L, conjugate
-
-
-def planar(count: int, seed: int = 0) -> Bench:
-    """PSLD with the published constants and three elongated modes in the plane; starts from the exact law at t = 1."""
-    import odekit as ok
-
-    process, mixture = ok.PSLD(), ok.targets.get("aniso3")
-    x = ok.targets.under(process, mixture).sample(count, t=1.0, seed=seed, dtype=torch.float64)
-    return Bench(process, mixture, x, 1e-3, "time-power", tol=1e-8)
-
-
-def budgets(evaluations: Sequence[int] = (10, 20, 50, 100), count: int = 256) -> Table:
-    """The best method of each budget: trajectory error, W2 and Frechet distance of the law of x."""
-    import odekit as ok
-
-    bench, rows = planar(count), []
-    truth = bench.exact[:, 0]
-    for budget in evaluations:
-        for label, key, options in CONTENDERS:
-            method = ok.methods.get(key, **options)
-            steps = steps_for(method, budget + int(getattr(method, "pece", False)))
-            found = bench.run(method, steps)
-            if found is None:
-                numbers = (math.nan,) * 3
-            else:
-                numbers = rms_norm(found - bench.exact), wasserstein(found[:, 0], truth), frechet(found[:, 0], truth)
-            values = dict(zip(("error", "W2", "Frechet"), numbers, strict=True))
-            rows.append({"evaluations": budget, "method": label, "steps": steps, **values})
-    table = Table(
-        "budgets",
-        "The best method of each budget",
-        rows,
-        f"PSLD with the published constants, mixture aniso3 in the plane, {count} starts from the exact law at t = 1,"
-        " quadratic grid to t = 1e-3. error: rms over trajectories; W2 and Frechet: of the positions, against the exact"
-        " end points of the same starts.",
-    )
-    mixture = bench.mixture
-    one, other = (mixture.sample(count, seed=seed, dtype=torch.float64) for seed in (101, 102))
-    table.findings.append(
-        f"two independent samples of {count} from the data are {wasserstein(one, other):.3g} apart in W2 and"
-        f" {frechet(one, other):.3g} in Frechet distance: what is less would not be seen by sampling"
-    )
-    for budget in evaluations:
-        told = []
-        for measure in ("error", "W2", "Frechet"):
-            finite = [row for row in table.where(evaluations=budget) if math.isfinite(row[measure])]
-            best = min(finite, key=lambda row: row[measure])
-            told.append(f"{measure} {best['method']} ({best[measure]:.3g})")
-        table.findings.append(f"{budget} evaluations: {', '.join(told)}")
-    return table
-
-
-def draw_budgets(table: Table, axes: Any) -> None:
-    """A panel for each measure, families in one colour each."""
-    low = {name: min(row[name] for row in table.rows if row[name] > 0) for name in ("error", "W2", "Frechet")}
-    for axis, measure in zip(axes, low, strict=True):
-        family = [(i, "os^Dv"[k]) for i, count in enumerate(FAMILIES) for k in range(count)]
-        for (label, _, _), (i, marker) in zip(CONTENDERS, family, strict=True):
-            points = [(row["evaluations"], row[measure]) for row in table.where(method=label)]
-            points = [point for point in points if math.isfinite(point[1])]
-            if points:
-                colour = ("#8a939c", *COLOURS)[i]
-                axis.loglog(*zip(*points, strict=True), marker=marker, color=colour, label=label, linewidth=1)
-        axis.set_ylim(low[measure] / 2, 4.0)
-        _budgets(axis, [row["evaluations"] for row in table.rows])
-        axis.set_title({"error": "trajectory error", "W2": "W2 of x", "Frechet": "Frechet distance of x"}[measure],
-                       fontsize=9, loc="left")  # fmt: skip
-    axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
-
-
-def _budgets(axis: Any, values: Sequence[int]) -> None:
-    from matplotlib.ticker import NullLocator
-
-    ticks = sorted(set(values))
-    axis.set_xticks(ticks, [str(tick) for tick in ticks])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("model evaluations")
 
 
 def _listed(values: Sequence[int]) -> str:
