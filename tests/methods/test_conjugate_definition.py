@@ -174,6 +174,19 @@ def test_collocation_is_the_exponential_where_nothing_varies(name, options, monk
     assert (closed - solved).abs().max() < 1e-12 * closed.abs().max() and not torch.equal(closed, solved)
 
 
+def test_a_drift_that_returns_is_not_constant():
+    """A cubic beta that is 1 at both ends and in between: P is not the exponential of what it is at a few times."""
+    ends = [sympy.Rational(*ratio) for ratio in ((1, 1000), (37063, 100000), (1, 1))]
+    beta = 1 + 40 * sympy.prod([T - end for end in ends])
+    process = LinearSDE(beta * sympy.Matrix([[0, 4], [-1, -4]]), sympy.Matrix([0, 1]), initial=(0, 0.01))
+    B = lambda r: np.ones((2, 2)) * 0.7  # noqa: E731
+    P, _ = by_definition(process, B, lambda r: np.zeros((2, 2)), None, 0.6, 0.2)
+    (found,) = tables("lambda-ddim-2", process, numbers(0.6, 0.2), rate=0.7)[0].numpy()
+    assert np.abs(found - P @ (np.eye(2) - 0.4 * B(0))).max() < 1e-9
+    frozen = expm(0.4 * (B(0) - process.drift(1.0).value.numpy())) @ (np.eye(2) - 0.4 * B(0))
+    assert np.abs(found - frozen).max() > 0.1
+
+
 # ------------------------------------------------------------ what B = 0 is, and what B is not
 
 
