@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from analysis.figures import COLOURS
-from analysis.studies.comparison import TWO_MODES, Bench, Table, mixture_of, slope, starts
+from analysis.studies.comparison import TWO_MODES, Bench, Table, mixture_of, signals, slope, starts
 
 COUNTS = (10, 20, 40, 80, 160)
 
@@ -139,13 +139,7 @@ def blurring(counts: Sequence[int] = COUNTS) -> Table:
     """Blurring diffusion on signals of eight samples: gDDIM, DDIM's ignorance of frequencies, Runge-Kutta."""
     import odekit as ok
 
-    process = ok.Blurring(shape=(8,))
-    generator = torch.Generator().manual_seed(0)
-    means = torch.randn(3, 8, generator=generator, dtype=torch.float64).cumsum(1) / 2
-    mixture = ok.GaussianMixture(means, [0.3, 0.4, 0.25], [0.3, 0.4, 0.3])
-    t_start, t_end = 0.99, 0.01
-    x = ok.targets.under(process, mixture).sample(16, t=t_start, seed=0, dtype=torch.float64)
-    bench = Bench(process, mixture, x, t_end, "time-power", t_start)
+    bench = signals(16)
     chosen = [(f"gddim-{q}", "R", ok.methods.get(f"gddim-{q}")) for q in range(4)]
     chosen += [("gddim-pece-2", "R", ok.methods.get("gddim-pece-2"))]
     chosen += [(name, "", ok.methods.get(name)) for name in ("euler", "heun2", "rk4")]
