@@ -7,6 +7,6 @@
 """
 
 from odekit.expressions.number_fields import FLOAT64, Field, exact_value, field_of, mpfield
-from odekit.expressions.parser import parse
+from odekit.expressions.parser import FUNCTIONS, parse
 
-__all__ = ["FLOAT64", "Field", "exact_value", "field_of", "mpfield", "parse"]
+__all__ = ["FLOAT64", "FUNCTIONS", "Field", "exact_value", "field_of", "mpfield", "parse"]

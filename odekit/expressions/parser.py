@@ -25,6 +25,11 @@ MAX_BITS = 2048  # of any numerator or denominator met on the way
 MAX_ROOT_BITS = 512  # of a number under a root
 MAX_DEPTH = 150
 MAX_DECIMAL_EXPONENT = 400
+MAX_ARGUMENT = 64  # of a function, where it is a number
+MAX_ARGUMENT_EXPONENT = 8  # in what a function is taken of: SymPy expands it to tell its sign
+
+FUNCTIONS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+"""Functions that `parse` reads where it is told to."""
 
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _FOREIGN = re.compile(r"[^0-9A-Za-z_+\-*/()., \t\r\n]")
@@ -32,13 +37,16 @@ _PHI = re.compile(r"phi\d{1,2}")
 _GRAMMAR = "numbers, + - * / **, parentheses, sqrt(...), pi, phiK(...) and the declared symbols"
 
 
-def parse(text: str, symbols: Iterable[Any] = (), values: Mapping[str, Any] | None = None) -> sympy.Expr:
+def parse(
+    text: str, symbols: Iterable[Any] = (), values: Mapping[str, Any] | None = None, functions: Iterable[str] = ()
+) -> sympy.Expr:
     """The exact SymPy expression that `text` spells.
 
     Numbers are exact: "0.1" is 1/10. Allowed are + - * / ** (rational exponents, at most 64 in size), unary signs,
     parentheses, sqrt, pi, the declared `symbols` (names or SymPy symbols) and phi0(...), phi1(...), ... of exponential
     integrators, which stay formal functions. `values` are numbers (SymPy's) by the names that stand for them; they are
-    put in while reading, so that every bound holds for what comes out.
+    put in while reading, so that every bound holds for what comes out. `functions` are names out of `FUNCTIONS` that
+    are read too; of numbers up to 64 in size, of powers up to 8, and not of functions.
 
     Raises `ExpressionError`, naming the position (1-based), for anything else, for values that are not real and finite,
     and for texts or numbers too large to be meant seriously.
@@ -47,6 +55,8 @@ def parse(text: str, symbols: Iterable[Any] = (), values: Mapping[str, Any] | No
     1 - sqrt(2)/2
     >>> parse("0.1 + phi1(-c2*h)", symbols=("c2", "h"))
     phi1(-c2*h) + 1/10
+    >>> parse("exp(-t/2)*cos(3*t)", symbols="t", functions=FUNCTIONS)
+    exp(-t/2)*cos(3*t)
     """
     if not isinstance(text, str):
         raise ExpressionError(f"an expression is text, not {type(text).__name__}: write it as a string, like '1/2'")
@@ -60,20 +70,22 @@ def parse(text: str, symbols: Iterable[Any] = (), values: Mapping[str, Any] | No
     start = len(line) - len(line.lstrip())
     if not line.strip():
         raise ExpressionError("an empty text is no expression; write '0' for zero")
-    return _Parser(line.strip(), start, symbols, values or {}).expression()
+    return _Parser(line.strip(), start, symbols, values or {}, tuple(functions)).expression()
 
 
 class _Parser:
     """One text on its way to an expression; keeps what an error message needs."""
 
-    def __init__(self, text: str, start: int, symbols: Iterable[Any], values: Mapping[str, Any]) -> None:
+    def __init__(
+        self, text: str, start: int, symbols: Iterable[Any], values: Mapping[str, Any], functions: tuple[str, ...]
+    ) -> None:
         import sympy
 
-        self.text, self.start, self.sympy = text, start, sympy
+        self.text, self.start, self.sympy, self.functions = text, start, sympy, functions
         self.symbols = {str(s): s if isinstance(s, sympy.Symbol) else sympy.Symbol(str(s)) for s in symbols}
         self.symbols |= {name: sympy.sympify(value, strict=True) for name, value in values.items()}  # never text
         for name in self.symbols:
-            if name in ("pi", "sqrt") or _PHI.fullmatch(name):
+            if name in ("pi", "sqrt", *functions) or _PHI.fullmatch(name):
                 raise ExpressionError(f"{name!r} cannot be declared as a symbol: the grammar already uses it")
 
     def expression(self) -> sympy.Expr:
@@ -132,8 +144,20 @@ class _Parser:
                     return self._power(node, inner, self.sympy.Rational(1, 2))
                 if _PHI.fullmatch(name):
                     return self.sympy.Function(name)(inner)
-                raise self._refuse(node, f"unknown function {name!r} (known: sqrt, phi0, phi1, ...)")
+                if name in self.functions:
+                    return self._function(node, name, inner)
+                known = ", ".join(("sqrt", *self.functions))
+                raise self._refuse(node, f"unknown function {name!r} (known: {known}, phi0, phi1, ...)")
         raise self._refuse(node, f"only {_GRAMMAR} are read; found something else")
+
+    def _function(self, node: ast.expr, name: str, inner: sympy.Expr) -> sympy.Expr:
+        if inner.atoms(self.sympy.Function):
+            raise self._refuse(node, f"{name} of a function")
+        if any(not abs(power.exp) <= MAX_ARGUMENT_EXPONENT for power in inner.atoms(self.sympy.Pow)):
+            raise self._refuse(node, f"{name} of a power beyond {MAX_ARGUMENT_EXPONENT}")
+        if inner.is_number and abs(inner.evalf(15)) > MAX_ARGUMENT:
+            raise self._refuse(node, f"{name} of a number beyond {MAX_ARGUMENT}")
+        return self._bounded(node, getattr(self.sympy, name)(inner))
 
     def _number(self, node: ast.Constant) -> sympy.Rational:
         text = self.text[node.col_offset : node.end_col_offset]  # the text, not Python's float of it: "0.1" is 1/10

@@ -13,7 +13,7 @@ import torch
 
 from odekit import processes
 from odekit.engine import Segment
-from odekit.exceptions import OdekitError
+from odekit.exceptions import ExpressionError, OdekitError
 from odekit.expressions import FLOAT64, mpfield
 from odekit.fields.operator_predictions import OperatorPrediction
 from odekit.fields.preconditioned import Preconditioned
@@ -22,15 +22,11 @@ from odekit.fields.predictions import prediction as resolve
 from odekit.plan.program import Plan
 
 FORMAT = "odekit-plan-1"
+LINEAR = processes.LinearSDE.name
 
 
 def save(plan: Plan, path: str | os.PathLike) -> None:
     """Write a plan; float64 numbers survive to the bit, longer ones as text."""
-    process = plan.process
-    if process is not None and process.name not in processes.names():
-        raise OdekitError(
-            f"{process!r} is a process of your own, which a file cannot hold: save plan.replaced(process=None)"
-        )
     if isinstance(plan.prediction, OperatorPrediction):
         raise OdekitError(
             f"{plan.prediction.name!r} is a prediction of your own, which a file cannot hold: reexpress()"
@@ -39,7 +35,7 @@ def save(plan: Plan, path: str | os.PathLike) -> None:
         "format": FORMAT,
         "name": plan.name,
         "prediction": plan.prediction if isinstance(plan.prediction, str) else asdict(plan.prediction),
-        "process": None if process is None else [process.name, dict(process.parameters)],
+        "process": None if plan.process is None else _described(plan.process),
         "state_scale": list(plan.state_scale),
         "precision": plan.precision,
         "segments": [
@@ -55,6 +51,23 @@ def save(plan: Plan, path: str | os.PathLike) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(document, default=str))
     os.replace(temporary, path)
+
+
+def _described(process: Any) -> list:
+    """Name and parameters of a process of the catalogue, or of a linear SDE whose matrices are texts."""
+    parameters = dict(process.parameters)
+    if type(process) is processes.LinearSDE:
+        try:
+            return [LINEAR, parameters | process.texts()]
+        except ExpressionError as error:
+            why = f": {error}"
+    elif process.name in processes.names():
+        return [process.name, parameters]
+    else:
+        why = ""
+    raise OdekitError(
+        f"{process!r:.60} is a process of your own, which a file cannot hold{why}; save plan.replaced(process=None)"
+    )
 
 
 def load(path: str | os.PathLike) -> Plan:
@@ -90,7 +103,7 @@ def _plan(document: dict) -> Plan:
         prediction = resolve(prediction).name
     if process is not None:
         name, parameters = process
-        process = processes.get(name, **parameters)
+        process = processes.LinearSDE(**parameters) if name == LINEAR else processes.get(name, **parameters)
     start, end = (float(v) for v in document["state_scale"])
     return Plan(segments, prediction, process, (start, end), precision, str(document["name"]))
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..exceptions import OdekitError
-from ..expressions import FLOAT64, exact_value
+from ..exceptions import ExpressionError, OdekitError
+from ..expressions import FLOAT64, FUNCTIONS, exact_value, parse
 from .chebyshev import Interpolant, together
 from .entries import Entries, Words, as_matrix, as_rows
 from .exponential import exponential
@@ -29,6 +29,8 @@ POINTS = 16
 
 class LinearSDE(MatrixProcess):
     """du = F_t u dt + G_t dw on states (B, n, *shape), F (n, n) and G (n, k) SymPy matrices in one symbol, the time.
+
+    Rows of texts in t do as well: numbers, + - * / **, sqrt and the `odekit.expressions.FUNCTIONS`.
 
     Channel 0 is the data; n = 1 has no other: its states are (B, 1, *shape), where an `IsotropicProcess` takes
     (B, *shape). `initial` are the n variances at t = 0 given the clean data, zero by default. The transition is closed
@@ -103,6 +105,21 @@ class LinearSDE(MatrixProcess):
 
         exact = {symbol: TIME for symbol in self.F.free_symbols | self.G.free_symbols}
         return LinearDerivation(self.F.xreplace(exact), self.G.xreplace(exact), self.initial_variances)
+
+    def texts(self) -> dict[str, list[list[str]]]:
+        """F and G as rows of texts in t, from which the process can be made again.
+
+        Raises `ExpressionError` where an entry has no text that is read back as it is.
+        """
+        from sympy import Symbol
+
+        def text(entry: Any) -> str:
+            plain = entry.xreplace({symbol: Symbol("t") for symbol in entry.free_symbols})
+            if parse(str(plain), ("t",), functions=FUNCTIONS) != plain:
+                raise ExpressionError(f"{plain} is not read back as it is written")
+            return str(plain)
+
+        return {name: [[*map(text, row)] for row in self.parameters[name].tolist()] for name in ("F", "G")}
 
     def latex(self) -> str:
         """F, G G^T, and where they close Psi(t, s) and Sigma_t, as a paper would print them."""
@@ -253,11 +270,21 @@ def _triangle(n: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(n) for j in range(i + 1)]
 
 
+def _is_text(rows: Sequence) -> bool:
+    """Whether these are rows of texts, all of one length."""
+    lists = all(isinstance(row, list | tuple) for row in rows)
+    return lists and len({len(row) for row in rows}) == 1 and all(isinstance(text, str) for row in rows for text in row)
+
+
 def _matrix(name: str, value: Any) -> sympy.Matrix:
     import sympy
 
+    if isinstance(value, list | tuple) and _is_text(value):
+        value = sympy.Matrix([[parse(text, ("t",), functions=FUNCTIONS) for text in row] for row in value])
     if not isinstance(value, sympy.MatrixBase):
-        raise OdekitError(f"LinearSDE: {name} must be a SymPy matrix, not {type(value).__name__}")
+        raise OdekitError(
+            f"LinearSDE: {name} must be a SymPy matrix, not {type(value).__name__}; or equally long rows of texts in t"
+        )
     matrix = sympy.ImmutableMatrix(value)
     if 0 in matrix.shape:
         raise OdekitError(f"LinearSDE: {name} is empty, got shape {matrix.shape}")

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from odekit.exceptions import ExpressionError
-from odekit.expressions import FLOAT64, parse
+from odekit.expressions import FLOAT64, FUNCTIONS, parse
 from odekit.expressions.parser import MAX_BITS
 
 a, b = sympy.symbols("a b")
@@ -112,6 +112,60 @@ def test_refusals_name_the_position(text, message):
     with pytest.raises(ExpressionError, match=message) as caught:
         parse(text, ("a", "b"))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("exp(-a/2)*cos(3*a)", sympy.exp(-a / 2) * sympy.cos(3 * a)),
+        ("log(1+a)", sympy.log(1 + a)),
+        ("tanh(sqrt(a)*pi)/sinh(1)", sympy.tanh(sympy.sqrt(a) * sympy.pi) / sympy.sinh(1)),
+        ("tanh(sinh(1)*a)", "tanh of a function at position 1"),
+        ("cos(64/(7/3+a)**64)", "cos of a power beyond 8"),
+        ("sqrt(exp(60))", sympy.exp(30)),
+        ("exp(exp(exp(9)))", "exp of a function at position 5"),
+        ("exp(2**60*log(1.0000001))", "exp of a function"),
+        ("log(0)", "not a finite real number"),
+        ("log(-1)", "not a finite real number"),
+        ("tan(pi/2)", "not a finite real number"),
+        ("1/(exp(2)-exp(1)**2)", "division by zero"),
+        ("exp(65)", "exp of a number beyond 64 at position 1"),
+        ("exp(a)**65", "exponent 65 is beyond 64"),
+        ("exp(1, 2)", "only numbers"),
+        ("gamma(a)", r"unknown function 'gamma' \(known: sqrt, exp, log,"),
+    ],
+)
+def test_functions_are_read_where_they_are_asked_for(text, value):
+    if isinstance(value, sympy.Expr):
+        assert parse(text, "a", functions=FUNCTIONS) == value
+        with pytest.raises(ExpressionError, match="unknown function"):
+            parse(text, "a")
+        return
+    with pytest.raises(ExpressionError, match=value):
+        parse(text, "a", functions=FUNCTIONS)
+
+
+def test_functions_are_no_symbols():
+    with pytest.raises(ExpressionError, match="cannot be declared"):
+        parse("exp", ("exp",), functions=("exp",))
+
+
+def nested(inner):
+    calls = st.tuples(st.sampled_from([*FUNCTIONS, "sqrt"]), inner).map(lambda call: f"{call[0]}({call[1]})")
+    joined = st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda parts: f"({''.join(parts)})")
+    powers = st.tuples(inner, st.sampled_from(["2", "64", "-1", "1/2", "63/61"])).map(lambda p: f"({p[0]})**({p[1]})")
+    return calls | joined | powers
+
+
+@given(st.recursive(st.sampled_from(["0", "1", "7/3", "64", "10**60", "1e-300", "pi", "a"]), nested, max_leaves=12))
+@settings(max_examples=200, deadline=2000)
+def test_any_text_of_functions_is_read_or_refused_soon(text):
+    try:
+        found = parse(text, "a", functions=FUNCTIONS)
+    except ExpressionError as error:
+        assert "\n" not in str(error)
+    else:
+        assert not found.free_symbols - {a}
 
 
 def test_what_is_no_text_or_no_symbol_is_refused():

@@ -112,12 +112,36 @@ def test_plans_traces_and_files(name, tmp_path):
     assert ok.same(plan, traced) and ok.same(plan, plan.compress())
     if plan.form:
         assert plan.form == (3, 3) and plan.dense().inputs.shape[-2:] == (3, 3)
-    plan.replaced(process=None).save(tmp_path / "plan.json")
+    plan.save(tmp_path / "plan.json")
     found = Plan.load(tmp_path / "plan.json")
-    assert ok.same(plan, found) and torch.equal(
-        found(FLOW.model, START), plan.replaced(process=None)(FLOW.model, START)
-    )
+    assert found.process == PROCESS and ok.same(plan, found)
+    assert torch.equal(found(FLOW.model, START), plan(FLOW.model, START))
     assert not ok.same(plan, ok.plan("gddim-1", FLOW, GRID))
+
+
+def test_a_file_holds_matrices_as_texts_and_no_others(tmp_path):
+    t = sympy.Symbol("tau", positive=True)
+    F = sympy.Matrix([[-t, sympy.Rational(1, 3)], [-1, -2 - sympy.exp(-t / 2) * sympy.cos(3 * t)]])
+    process = ok.LinearSDE(F, sympy.Matrix([0.5, sympy.sqrt(1 + t**2)]), initial=(0.1, sympy.Rational(1, 3)), t_max=1.5)
+    flow, u = ok.ProbabilityFlow(process, MODES, "r-noise"), torch.ones(2, 2, 2, dtype=torch.float64)
+    plan = ok.plan("gddim-1", flow, ok.grid("time-uniform", process, 3))
+    plan.save(tmp_path / "plan.json")
+    found = Plan.load(tmp_path / "plan.json")
+    assert found.process.texts() == process.texts() and found.process.t_max == 1.5
+    assert torch.equal(found.process.covariance(0.7).value, process.covariance(0.7).value)
+    assert ok.same(plan, found) and ok.same(plan.reexpress("score"), found.reexpress("score"))
+    assert torch.equal(found(flow.model, u), plan(flow.model, u))
+    text = (tmp_path / "plan.json").read_text()
+    for entry in ("__import__(t)", "exp(exp(exp(9)))", "s"):
+        (tmp_path / "hostile.json").write_text(text.replace(process.texts()["F"][0][0], entry, 1))
+        with pytest.raises(OdekitError, match="is no plan: .*(unknown|of a function|beyond)"):
+            Plan.load(tmp_path / "hostile.json")
+    strange = ok.LinearSDE(sympy.Matrix([[-1, sympy.erf(t)], [-1, -2]]), sympy.Matrix([1, 1]))
+    with pytest.raises(
+        OdekitError, match=r"a file cannot hold: unknown function 'erf'.*; save plan\.replaced"
+    ) as caught:
+        plan.replaced(process=strange).save(tmp_path / "plan.json")
+    assert "\n" not in str(caught.value)
 
 
 def test_total_of_the_weights():
