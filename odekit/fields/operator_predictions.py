@@ -56,9 +56,14 @@ class OperatorPrediction:
 
     def semilinear(self, process: Any, t: Any) -> tuple[Operator, Operator]:
         """(A, B) of x' = A x + B N at times t."""
-        half = 0.5 * process.diffusion(t)
         drift = process.drift(t)
-        return drift if self.skip is None else drift - half @ self.skip(process, t), -(half @ self.out(process, t))
+        if self.skip is not None:
+            drift = drift - 0.5 * process.diffusion(t) @ self.skip(process, t)
+        return drift, self.forcing(process, t)
+
+    def forcing(self, process: Any, t: Any) -> Operator:
+        """B of x' = A x + B N at times t."""
+        return -(0.5 * process.diffusion(t) @ self.out(process, t))
 
     def __reduce__(self) -> tuple:
         """Pickled by its name or its data's variance, so that a copy is the same; one of your own by its functions."""

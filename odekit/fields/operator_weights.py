@@ -72,7 +72,7 @@ def moments(f: MatrixCoordinates, to: Instant, at: Instant, functions: Sequence[
     s, t = to.time, at.time
 
     def integral(r: Any, weigh: Any) -> list[Operator]:
-        forcing = propagator(f, s, r) @ f.prediction.semilinear(f.process, r)[1]
+        forcing = propagator(f, s, r) @ f.prediction.forcing(f.process, r)
         return [weigh(g(Instant(r)) * forcing) for g in functions]
 
     return [Acting(moment) for moment in _quadrature(f, s, t, integral)]
@@ -119,7 +119,7 @@ def _integrated(f: MatrixCoordinates, s: Any, t: Any, stations: list) -> list[Op
     """The total and the weights of all nodes but the first, by quadrature of Psi_A B l_j."""
 
     def integral(r: Any, weigh: Any) -> list[Operator]:
-        forcing = propagator(f, s, r) @ f.prediction.semilinear(f.process, r)[1]
+        forcing = propagator(f, s, r) @ f.prediction.forcing(f.process, r)
         older = [weigh(_lagrange(r, stations, j) * forcing) for j in range(1, len(stations))]
         return [weigh(forcing), *older]
 

@@ -186,8 +186,11 @@ def test_one_channel():
 REFUSED = {
     **{
         name: (lambda name=name: ok.solve(FLOW, START, name, GRID), MethodError, "position and momentum")
-        for name in ("rse", "rvv", "lambda-ddim-2", "cse", "cvv", "velocity-verlet")
+        for name in ("rse", "rvv", "cse", "cvv", "velocity-verlet")
     },
+    "lambda-ddim-2": (
+        lambda: ok.solve(FLOW, START, "lambda-ddim-2", GRID), MethodError, "2x2 matrix.* or a LinearSDE of two",
+    ),
     "a state of two channels": (
         lambda: ok.plan("gddim-0", FLOW, GRID)(FLOW.model, START[:, :2]), OdekitError, r"are \(batch, 3, ...\)",
     ),
