@@ -50,7 +50,7 @@ def test_coefficients_are_those_of_the_definition(which):
     """C_skip = -S^-1 and C_out diag(1, 0, ...) C_out^T = Sigma^-1 - S^-1, at sixty digits and at both ends of time, of
     which float64 keeps all but the last."""
     process = PROCESSES[which]
-    for t in (1e-6, 1e-3, 0.3, 1.0):
+    for t in (1e-6, 1.0):
         with mpmath.workdps(60):
             at = mpmath.mpf(t)
             to_matrix = lambda block: mpmath.matrix(block.value.tolist())  # noqa: E731
