@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,9 @@ EARLIEST = 1e-12  # of t_max: where the table of R_t begins
 WIDTH = 0.75  # of a panel of an exact table of the angle, in log t
 ROUNDING = 1e-12  # by which a grid's end may miss t_max
 REACHED = 1e-13  # of a variance: what less of it is noise of its own is rounding
+REGULAR = 1e-11  # of a variance: R_t begins where more is noise of its own, so that its rates have digits
+LADDER = torch.tensor([float(f"{m}e{k}") for k in range(-12, 0) for m in (1, 2, 5)] + [1.0], dtype=torch.float64)
+"""Of t_max: where that is asked."""
 
 
 class MatrixProcess(Process):
@@ -111,8 +115,12 @@ class MatrixProcess(Process):
         the n rows of L another, Cov(x_0, u_t) L^-T. Small entries keep their digits, see `triangular`.
         """
         psi, noise = self.from_start(words, t)
-        n = self.channels
-        noise = as_rows(Block(as_matrix(_lower(noise, n))).factor(rounding=REACHED).value)
+        n, rounding = self.channels, REACHED
+        if words.exact:
+            from mpmath import mp
+
+            rounding = mp.eps * 2**20  # within the guard bits
+        noise = as_rows(Block(as_matrix(_lower(noise, n))).factor(rounding).value)
         starts = [] if data is None else [(0, data)]
         starts += [(j, v) for j, v in enumerate(variances) if v != 0]
         rows = [
@@ -139,7 +147,43 @@ class MatrixProcess(Process):
         return tuple(words.constant(v if given else 0) for v in self.initial_variances)
 
     def _cholesky(self, words: Any, t: Any) -> Rows:
-        return self.rooted(words, t, self._initial(words))
+        rows = self.rooted(words, t, self._initial(words))
+        if words.exact:
+            return rows
+        for i, row in enumerate(rows):
+            lost = (row[i] == 0) & (t > 0)
+            if bool(lost.any()) and math.isfinite(begun := self._regular[REACHED][i]):
+                raise TimeRangeError(
+                    f"{type(self).__name__}: the noise of channel {i} that is its own is lost in rounding at"
+                    f" t = {t.expand_as(lost)[lost].max():.1e} (Sigma_t is singular to float64); take t >= {begun:.1e},"
+                    " mpmath numbers for times, or positive initial variances"
+                )
+        return rows
+
+    @functools.cached_property
+    def _regular(self) -> dict[float, list[float]]:
+        """The times from which each channel has this share of its noise for its own, infinite where it never has."""
+        t = LADDER * self.t_max
+        with torch.no_grad():
+            rows, (_, noise) = self.rooted(Words, t, self._initial(Words)), self.from_start(Words, t)
+        found: dict[float, list[float]] = {}
+        for share in (REACHED, REGULAR):
+            own = [row[i] ** 2 > share * noise[i * (i + 3) // 2] for i, row in enumerate(rows)]
+            since = [one.expand_as(t).flip(0).cumprod(0).flip(0).bool() for one in own]
+            found[share] = [t[one].min().item() if bool(one.any()) else math.inf for one in since]
+        return found
+
+    @functools.cached_property
+    def _earliest(self) -> float:
+        """Where the table of R_t begins: beside t = 0, or where Sigma is regular to rounding."""
+        begun = max(self._regular[REGULAR])
+        if math.isinf(begun):
+            raise OperatorError(
+                f"{type(self).__name__}: the noise leaves a direction out, or too little reaches it to be told from"
+                " rounding (Sigma_t is singular up to t_max), so there is no R_t; noise must reach every channel"
+                " through the drift, or initial variances be positive"
+            )
+        return max(EARLIEST * self.t_max, begun)
 
     # ------------------------------------------------------------ the rotation of R_t
 
@@ -181,23 +225,23 @@ class MatrixProcess(Process):
 
             return self._exact_angles(mp.log(value))
         times = torch.as_tensor(value, dtype=torch.float64)
-        angle = self._angles(torch.log(times.clamp(min=EARLIEST * self.t_max)))
+        angle = self._angles(torch.log(times.clamp(min=self._earliest)))
         return angle if isinstance(t, torch.Tensor) else angle.item()
 
     def _check_rotation(self, t: Number) -> None:
         """Raises `TimeRangeError` where R is not known."""
-        low, singular = EARLIEST * self.t_max, not all(v > 0 for v in self.initial_variances)
+        low, singular = self._earliest, not all(v > 0 for v in self.initial_variances)
         times = t.detach() if isinstance(t, torch.Tensor) else torch.tensor(float(t), dtype=torch.float64)
         if bool((times > self.t_max * (1 + ROUNDING)).any()):
             raise TimeRangeError(
                 f"{type(self).__name__}: R_t is known up to t_max = {self.t_max:g}, got t = {times.max():g}; make the"
                 " process with a larger t_max, or take factor(t, 'L')"
             )
-        if singular and bool((times < low * (1 - ROUNDING)).any()):
+        if (singular or low > EARLIEST * self.t_max) and bool((times < low * (1 - ROUNDING)).any()):
             shown = ", ".join(f"{float(v):g}" for v in self.initial_variances)
             raise TimeRangeError(
                 f"{type(self).__name__}: R_t is not known at t = {times.min():g}, where Sigma_0 = diag({shown}) is"
-                f" singular; take t >= {low:g} or positive initial variances"
+                f" singular, or Sigma_t is to rounding; take t >= {low:g} or positive initial variances"
             )
 
     def rotation_rate(self, words: Any, t: Any) -> Rows:
@@ -219,26 +263,17 @@ class MatrixProcess(Process):
     def _per_log_time(self, log_t: torch.Tensor) -> torch.Tensor:
         """dQ/dlog t = Omega Q: smooth at the end t = 0 in t^(1/2), or in log t."""
         t = torch.exp(log_t)
-        rate = t[..., None, None] * as_matrix(self.rotation_rate(Words, t))
-        singular = ~torch.isfinite(rate).flatten(1).all(1)
-        if bool(singular.any()):
-            raise OperatorError(
-                f"{type(self).__name__}: the noise leaves a direction out, or too little reaches it to be told from"
-                f" rounding (Sigma_t is singular at t = {t[singular].max():.1e}), so there is no R_t from"
-                f" t = {EARLIEST * self.t_max:g} on; noise must reach every channel through the drift, or initial"
-                " variances be positive"
-            )
-        return rate
+        return t[..., None, None] * as_matrix(self.rotation_rate(Words, t))
 
     @functools.cached_property
     def _angles(self) -> Antiderivative:
-        ends = torch.log(torch.tensor([EARLIEST, 1.0], dtype=torch.float64) * self.t_max).tolist()
+        ends = torch.log(torch.tensor([self._earliest, self.t_max], dtype=torch.float64)).tolist()
         with torch.no_grad():
             return Antiderivative(lambda log_t: self._per_log_time(log_t)[..., 1, 0], *ends)
 
     @functools.cached_property
     def _turns(self) -> Turning:
-        return Turning(self._per_log_time, EARLIEST * self.t_max, self.t_max)
+        return Turning(self._per_log_time, self._earliest, self.t_max)
 
     @functools.cached_property
     def _exact_angles(self) -> ExactAntiderivative:

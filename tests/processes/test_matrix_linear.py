@@ -30,6 +30,7 @@ CASES = {
 }
 PROCESSES = {name: ok.LinearSDE(F, G, initial=(0.0, 0.1)) for name, (F, G) in CASES.items()}
 CLOSED = ["critical", "critical on a clock", "overdamped", "underdamped", "correlated", "no stationary law"]
+OBLIQUE = ok.LinearSDE(sympy.Matrix([[-1, 1], [0, -2]]), sympy.Matrix([1, 1]))
 every_process = pytest.mark.parametrize("name", PROCESSES)
 
 
@@ -242,15 +243,37 @@ REFUSED = {
         lambda: ok.LinearSDE(sympy.diag(-1, -1), COLUMN).factor(0.5),
         "the noise leaves a direction out.* no R_t",
     ),
-    "noise that hardly reaches the other channel at first": (
-        lambda: ok.LinearSDE(sympy.Matrix([[-1, 1], [0, -2]]), sympy.Matrix([1, 1])).factor(0.5),
-        r"told from rounding \(Sigma_t is singular at t = .*e-0[67]\).* or initial variances be positive",
+    "R before the noise has reached the other channel": (
+        lambda: OBLIQUE.factor(1e-6),
+        r"not known at t = 1e-06, .* is singular, or Sigma_t is to rounding; take t >= 1e-05 or",
+    ),
+    "L there": (
+        lambda: OBLIQUE.factor(1e-7, "L"),
+        r"noise of channel 1 that is its own is lost in rounding at t = 1.0e-07 .* take t >= 1.0e-06",
     ),
     "no number": (lambda: ok.LinearSDE(SQUARE, sympy.Matrix([0, sympy.nan])), "G has the entry nan; expected real"),
     "infinite": (lambda: ok.LinearSDE(sympy.diag(sympy.oo, 1), COLUMN), "F has the entry oo; expected real"),
     "complex": (lambda: ok.LinearSDE(sympy.diag(-1, sympy.I), COLUMN), "F has the entry I; expected real"),
     "singular start": (lambda: PROCESSES["critical"].factor(0.0), r"Sigma_0 = diag\(0, 0.1\) is singular"),
 }
+
+
+def test_oblique_noise_has_factors_from_where_the_covariance_is_regular():
+    """Noise into both channels at once: L_22 is t^(3/2)/sqrt(3) at first, against forty digits; R up to its own end."""
+    with mpmath.workdps(40):
+        exact = {at: OBLIQUE.factor(mpmath.mpf(at), "L").value for at in (1e-9, 2e-5, 1e-2)}
+    assert abs(exact[1e-9][1, 1] / (1e-9**1.5 / 3**0.5) - 1) < 1e-8
+    for at, tolerance in ((2e-5, 3e-6), (1e-2, 1e-11)):
+        L = OBLIQUE.factor(at, "L").value
+        assert abs(L[1, 1].item() / float(exact[at][1, 1]) - 1) < tolerance
+        step = 1e-3 * at
+        slope = (OBLIQUE.factor(at + step).value - OBLIQUE.factor(at - step).value) / (2 * step)
+        R, D = OBLIQUE.factor(at).value, OBLIQUE.diffusion(at).value
+        rate = OBLIQUE.drift(at).value @ R + D @ R.inverse().T / 2
+        assert ((slope - rate).abs().max() / rate.abs().max()) < 1e-5
+        close(R @ R.T / at, L @ L.T / at, 1e-13)
+    never = ok.LinearSDE(sympy.diag(-1, -1), sympy.Matrix([1, 1])).factor(0.5, "L").value
+    assert never[1, 1] == 0  # a direction that no noise ever reaches has no deviation
 
 
 @pytest.mark.parametrize("name", REFUSED)
