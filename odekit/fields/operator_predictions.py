@@ -79,13 +79,28 @@ def _noise(name: str, kind: str) -> OperatorPrediction:
     def factor(process: Any, t: Any) -> Operator:
         return process.factor(t, kind=kind)
 
+    def out(process: Any, t: Any) -> Operator:
+        K = factor(process, t)
+        try:
+            return -K.inverse().transpose()
+        except OperatorError:
+            raise OperatorError(
+                f"{type(process).__name__}: {name} is -K^T score with K K^T = Sigma_t, and Sigma_t is singular at"
+                f" t = {_first(t):g}; expected times t > 0 and noise or an initial variance that reaches every channel"
+            ) from None
+
     return OperatorPrediction(
         name,
-        out=lambda process, t: -factor(process, t).inverse().transpose(),
+        out=out,
         into=lambda process, t: -factor(process, t).transpose(),
         primitive=factor,
         has_primitive=None if kind == "R" else _moves_with_the_flow,
     )
+
+
+def _first(t: Any) -> float:
+    """The least of one or several times."""
+    return float(t.min() if hasattr(t, "min") else t)
 
 
 def _moves_with_the_flow(process: Any) -> bool:

@@ -13,6 +13,7 @@ from scipy.integrate import solve_ivp
 
 import odekit as ok
 from odekit.exceptions import OdekitError
+from odekit.fields.operator_predictions import OPERATOR_PREDICTIONS
 from odekit.processes.linear_derivation import START, exponential
 from odekit.processes.propagate import propagate, propagated
 
@@ -246,6 +247,10 @@ REFUSED = {
     "R before the noise has reached the other channel": (
         lambda: OBLIQUE.factor(1e-6),
         r"not known at t = 1e-06, .* is singular, or Sigma_t is to rounding; take t >= 1e-05 or",
+    ),
+    "noise in the frame of a singular factor": (
+        lambda: OPERATOR_PREDICTIONS["l-noise"].out(ok.LinearSDE(sympy.diag(-1, -1), sympy.Matrix([0, 1])), 0.25),
+        "^LinearSDE: l-noise .* Sigma_t is singular at t = 0.25; expected times t > 0 and noise or an initial variance",
     ),
     "L there": (
         lambda: OBLIQUE.factor(1e-7, "L"),
