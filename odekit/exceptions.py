@@ -70,3 +70,13 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     most = 10 if near else 40  # a long list hides the hint
     shown = ", ".join(names[:most]) + (f", ... {len(names)} in all" if len(names) > most else "")
     return UnknownNameError(f"unknown {kind} {name!r}{hint} (known: {shown})")
+
+
+def brief(value: object, width: int = 160) -> str:
+    """A value on one line of a message: whole up to this many characters, else cut with "..." at its end.
+
+    >>> brief("ab" * 20, 12)
+    "'abababab..."
+    """
+    line = " ".join(repr(value).split())
+    return line if len(line) <= width else f"{line[: width - 3]}..."

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from odekit.exceptions import TraceError, unknown
+from odekit.exceptions import TraceError, brief, unknown
 from odekit.fields.matrix import prediction_on
 from odekit.interop.blackbox import COARSENESS, Run, observe
 from odekit.plan.dense import EPSILON, as_array
@@ -99,7 +99,7 @@ def _states(carrier: str | None, shape: tuple[int, ...], process: Any) -> tuple[
     own, channels = getattr(process, "carrier", "scalar"), getattr(process, "channels", 2)
     if process is not None and carrier not in (None, "scalar", own):
         expected = " or ".join(repr(known) for known in dict.fromkeys(("scalar", own)))
-        raise TraceError(f"carrier {carrier!r} on {process!r:.60}, whose coefficients are {own}: expected {expected}")
+        raise TraceError(f"carrier {carrier!r} on {brief(process)}, whose coefficients are {own}: expected {expected}")
     carrier = carrier or own
     if not shape:
         shape = {"scalar": (), "diagonal": getattr(process, "shape", ()), "block": (channels,)}[own]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from odekit.exceptions import PredictionError
+from odekit.exceptions import PredictionError, brief
 from odekit.fields import predictions
 from odekit.fields.matrix import MatrixModel, is_isotropic, prediction_on, require_states
 from odekit.fields.operator_predictions import (
@@ -38,7 +38,7 @@ class ProbabilityFlow:
 
     def __init__(self, process, target_or_model, prediction: str | Prediction = "noise"):
         if not (hasattr(process, "logsnr") or hasattr(process, "transition")):
-            raise PredictionError(f"a flow needs a process, such as odekit.VP(); got {process!r:.60}")
+            raise PredictionError(f"a flow needs a process, such as odekit.VP(); got {brief(process)}")
         self.process = process
         self.target = target_or_model if hasattr(target_or_model, "score") else None
         if self.target is None and not callable(target_or_model):

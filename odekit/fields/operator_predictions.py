@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from odekit.exceptions import OperatorError, PredictionError
+from odekit.exceptions import OperatorError, PredictionError, brief
 from odekit.fields.preconditioned import Coefficients, Preconditioned
 from odekit.operators import Operator, Scalar, identity
 
@@ -143,7 +143,7 @@ def operator_prediction(prediction: Any, process: Any) -> OperatorPrediction:
     if not prediction.is_named:
         raise PredictionError(
             f"the prediction {prediction.name!r} of your own is stated in alpha and sigma, the coefficients of"
-            f" {process!r:.60} are operators: expected a name, an OperatorPrediction or Preconditioned(data_variance)"
+            f" {brief(process)} are operators: expected a name, an OperatorPrediction or Preconditioned(data_variance)"
         )
     found = OPERATOR_PREDICTIONS[prediction.name]
     return operator_prediction(Preconditioned(), process) if found.name == Preconditioned.name else found

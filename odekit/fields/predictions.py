@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from odekit.exceptions import PredictionError, unknown
+from odekit.exceptions import PredictionError, brief, unknown
 from odekit.expressions import field_of, parse
 from odekit.fields.operator_predictions import OperatorPrediction
 from odekit.fields.preconditioned import Preconditioned
@@ -190,7 +190,7 @@ def scalar_prediction(name: Any, process: Any) -> Prediction:
         return edm(found.deviation)
     if isinstance(found, OperatorPrediction):
         raise PredictionError(
-            f"the prediction {found.name!r} has operators for coefficients, those of {process!r:.60} are numbers:"
+            f"the prediction {found.name!r} has operators for coefficients, those of {brief(process)} are numbers:"
             " expected a name or a Prediction(name, P, Q)"
         )
     return found

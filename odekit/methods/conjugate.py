@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odekit.exceptions import MethodError, unknown
+from odekit.exceptions import MethodError, brief, unknown
 from odekit.fields.coordinates import Coordinates, Instant
 from odekit.fields.matrix import Acting
 from odekit.fields.operator_predictions import OPERATOR_PREDICTIONS
@@ -98,10 +98,10 @@ class Conjugate(Method):
         if self.word != "euler":
             require_phase_space(self.name, field)
         elif self.damping.of_channels and not has_two_channels(field):
-            shown = repr(field if field.process is None else field.process)
+            shown = brief(field if field.process is None else field.process)
             raise MethodError(
                 f"{self.name}: B = rate times {self.damping.shape!s:.40} is a 2x2 matrix, on states (B, 2, *shape), and"
-                f" {shown:.60} has no two channels: give shape='identity', a number or a text in t, or {PHASE_SPACE}"
+                f" {shown} has no two channels: give shape='identity', a number or a text in t, or {PHASE_SPACE}"
             )
         return super().coordinates(field, oracle, **options)
 

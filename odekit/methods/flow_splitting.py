@@ -22,7 +22,7 @@ from typing import Any
 from odekit.algebra import compositions
 from odekit.algebra.runge_kutta import Scheme, scheme
 from odekit.algebra.splitting import Splitting
-from odekit.exceptions import MethodError, unknown
+from odekit.exceptions import MethodError, brief, unknown
 from odekit.fields.coordinates import Coordinates, Instant, dot
 from odekit.fields.matrix import Acting
 from odekit.fields.operator_predictions import OperatorPrediction
@@ -98,7 +98,9 @@ class FlowSplitting(Method):
         if self.parts == "position-momentum":
             require_phase_space(self.name, field)
         elif field.process is None:
-            raise MethodError(f"{self.name} splits a diffusion: {field!r:.60} is a plain field, give a ProbabilityFlow")
+            raise MethodError(
+                f"{self.name} splits a diffusion: {brief(field)} is a plain field, give a ProbabilityFlow"
+            )
         return super().coordinates(field, oracle, **options)
 
     def step(self, f: Coordinates, window: tuple, carry: dict, phase: Any) -> dict:

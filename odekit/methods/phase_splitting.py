@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 from odekit.algebra.runge_kutta import Scheme
-from odekit.exceptions import MethodError, unknown
+from odekit.exceptions import MethodError, brief, unknown
 from odekit.fields.coordinates import Coordinates
 from odekit.fields.matrix import Acting
 from odekit.methods.base import Claim, Method
@@ -41,9 +41,9 @@ def kept(variable: str, like: Any) -> Acting:
 def require_phase_space(name: str, field: Any) -> None:
     """Raises MethodError for a field whose states have no momentum."""
     if not has_two_channels(field):
-        shown = repr(field if field.process is None else field.process)
+        shown = brief(field if field.process is None else field.process)
         raise MethodError(
-            f"{name} moves position and momentum in turn, 2x2 blocks on states (B, 2, *shape); {shown:.60} has no such"
+            f"{name} moves position and momentum in turn, 2x2 blocks on states (B, 2, *shape); {shown} has no such"
             f" pair: give {PHASE_SPACE}"
         )
 

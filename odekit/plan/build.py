@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from odekit.engine import Segment
-from odekit.exceptions import GridError, MethodError, PredictionError
+from odekit.exceptions import GridError, MethodError, PredictionError, brief
 from odekit.expressions import FLOAT64, Field, mpfield
 from odekit.fields.coordinates import Instant
 from odekit.fields.matrix import is_isotropic
@@ -129,10 +129,10 @@ def require_noise(method: Method, field, grid: torch.Tensor) -> None:
     eta, draws = getattr(field, "eta", None), getattr(method, "draws", 0)
     if eta and not draws:
         raise MethodError(
-            f"{method.name} draws no noise: it integrates the probability flow, sde.flow; not {field!r:.60}"
+            f"{method.name} draws no noise: it integrates the probability flow, sde.flow; not {brief(field)}"
         )
     if draws and eta is None:
-        raise MethodError(f"{method.name} draws noise: give ReverseSDE(process, target), not {field!r:.60}")
+        raise MethodError(f"{method.name} draws noise: give ReverseSDE(process, target), not {brief(field)}")
     start, end = (float(grid[i].detach()) for i in (0, -1))
     if draws and end > start:
         raise GridError(f"a reverse SDE runs down in time; the grid goes from {start:g} up to {end:g}")

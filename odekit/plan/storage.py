@@ -13,7 +13,7 @@ import torch
 
 from odekit import processes
 from odekit.engine import Segment
-from odekit.exceptions import ExpressionError, OdekitError
+from odekit.exceptions import ExpressionError, OdekitError, brief
 from odekit.expressions import FLOAT64, mpfield
 from odekit.fields.operator_predictions import OperatorPrediction
 from odekit.fields.preconditioned import Preconditioned
@@ -66,7 +66,7 @@ def _described(process: Any) -> list:
     else:
         why = ""
     raise OdekitError(
-        f"{process!r:.60} is a process of your own, which a file cannot hold{why}; save plan.replaced(process=None)"
+        f"{brief(process)} is a process of your own, which a file cannot hold{why}; save plan.replaced(process=None)"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..exceptions import TargetError
+from ..exceptions import TargetError, brief
 from ..processes.blurring import Blurring
 from ..processes.matrix import MatrixProcess
 from .blurred import BlurredMixture
@@ -39,4 +39,4 @@ def under(process: Any, mixture: GaussianMixture) -> SeenThrough:
         raise TargetError(
             f"{type(process).__name__} has scalar coefficients: ask the mixture itself, score(x, alpha, sigma)"
         )
-    raise TargetError(f"expected a process such as PSLD(), CLD() or Blurring(shape=...), got {process!r:.60}")
+    raise TargetError(f"expected a process such as PSLD(), CLD() or Blurring(shape=...), got {brief(process)}")

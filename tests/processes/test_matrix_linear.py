@@ -281,6 +281,14 @@ def test_oblique_noise_has_factors_from_where_the_covariance_is_regular():
     assert never[1, 1] == 0  # a direction that no noise ever reaches has no deviation
 
 
+def test_messages_show_a_process_whole_or_say_that_it_goes_on():
+    with pytest.raises(OdekitError) as caught:
+        ok.plan("cvv", ok.ProbabilityFlow(ok.LinearSDE(sympy.eye(3), sympy.eye(3)), len, "score"), [0.5, 0.4])
+    assert repr(ok.LinearSDE(sympy.eye(3), sympy.eye(3))) in str(caught.value)
+    with pytest.raises(OdekitError, match=r"LinearSDE\(.{100,160}\.\.\. has no such pair"):
+        ok.plan("cvv", ok.ProbabilityFlow(ok.LinearSDE(sympy.eye(9), sympy.eye(9)), len, "score"), [0.5, 0.4])
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals(name):
     make, words = REFUSED[name]
