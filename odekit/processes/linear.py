@@ -92,7 +92,7 @@ class LinearSDE(MatrixProcess):
         shown = ", ".join(f"{name}={value}" for name, value in self.parameters.items())  # a SymPy repr takes lines
         return f"{type(self).__name__}({shown})"
 
-    @property
+    @functools.cached_property
     def initial_variances(self) -> tuple[Any, ...]:
         """Variances of the channels at t = 0 given the clean data, exact."""
         return tuple(map(exact_value, self.initial))

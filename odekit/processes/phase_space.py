@@ -32,7 +32,7 @@ class CriticallyDamped(MatrixProcess):
         """Variances (1, M) of the law N(0, diag(1, M)) that the dynamics keep, the start of samplers."""
         return 1.0, float(self.constants[3])
 
-    @property
+    @functools.cached_property
     def initial_variances(self) -> tuple[Any, Any]:
         """Variances of (x, m) at t = 0 given the clean data: the momentum has `momentum_variance` M, not that alone."""
         return exact_value(self.position_variance), exact_value(self.momentum_variance) * self.constants[3]
