@@ -103,15 +103,21 @@ def _first(t: Any) -> float:
     return float(t.min() if hasattr(t, "min") else t)
 
 
+def _is_diagonal(process: Any) -> bool:
+    return process.carrier == "diagonal"
+
+
 def _moves_with_the_flow(process: Any) -> bool:
     """Whether L is R: where components, or the only channel, have a standard deviation each."""
-    return process.carrier == "diagonal" or process.channels == 1
+    return _is_diagonal(process) or process.channels == 1
 
 
 @functools.cache  # predictions are the same where their functions are
 def _preconditioned(prediction: Preconditioned) -> OperatorPrediction:
     found = Coefficients(prediction.data_variance)
-    return OperatorPrediction(prediction.name, found.out, found.into, found.skip, found.propagator)
+    return OperatorPrediction(
+        prediction.name, found.out, found.into, found.skip, found.propagator, found.primitive, _is_diagonal
+    )
 
 
 VELOCITY = OperatorPrediction("velocity", out=lambda process, t: -2 * process.diffusion(t).inverse())

@@ -33,6 +33,7 @@ import torch
 from odekit.exceptions import OdekitError, PredictionError
 from odekit.expressions import exact_value, field_of
 from odekit.operators import Block, Diagonal, Operator
+from odekit.processes.entries import gathered
 from odekit.processes.propagate import propagated
 
 
@@ -125,6 +126,17 @@ class Coefficients:
         if wide is not None:
             return wide.factor(to) @ wide.factor(at).inverse()
         return propagated(lambda r: process.drift(r) - 0.5 * process.diffusion(r) @ self.skip(process, r), to, at)
+
+    def primitive(self, process: Any, t: Any) -> Diagonal:
+        """M_t with int Psi_A(s, r) B_r dr = M_s - Psi_A(s, t) M_t, of components that move alone.
+
+        As S^(-1/2) u turns by the angle atan(sigma/(m sqrt v)), m the mean and sigma the deviation given the data, M is
+        -S^(1/2) times that angle.
+        """
+        mean = process.mean(t).value
+        tangent = process.covariance(t).factor().value / (self._variance(process.mean(t)) ** 0.5 * mean)
+        angle = gathered(lambda words, x: (words.atan(x),), tangent, form=())
+        return Diagonal(-self.covariance(process, t).factor().value * angle)
 
     def _frame(self, process: Any, t: Any) -> tuple[Operator, Operator, Operator]:
         """L, and what its frame is turned and stretched by, with the inverse: C_out = L^-T turn."""

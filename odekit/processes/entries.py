@@ -25,7 +25,7 @@ class Words:
 
     exact = False
     pi = math.pi
-    exp, expm1, sqrt, cos, sin = torch.exp, torch.expm1, torch.sqrt, torch.cos, torch.sin
+    exp, expm1, sqrt, cos, sin, atan = torch.exp, torch.expm1, torch.sqrt, torch.cos, torch.sin, torch.atan
     where = staticmethod(Tensors.where)
 
     @staticmethod
